@@ -1,0 +1,1 @@
+"""Commands, facts and projectors: the event-sourcing part, storage apart."""

@@ -1,0 +1,276 @@
+"""Facts: what has happened, past tense, versioned, appended to the ledger in the transaction that made them true.
+
+Facts hold ids, words and figures, never an address or a text that was sent: erasing a person needs no rewriting of
+history. Every type stands in this file. `operational` facts are dropped by retention, `record` facts (preferences, consent,
+erasure, audit) never. A change of shape raises `VERSION`, and `read` learns to lift the old one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, get_args
+
+import msgspec
+
+from clarion.model.ids import Id
+
+Stream = Literal["operational", "record"]
+STREAMS: tuple[Stream, ...] = get_args(Stream)
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The common part. `subject` is the event, notification or other row that the fact tells of."""
+
+    STREAM: ClassVar[Stream] = "operational"
+    VERSION: ClassVar[int] = 1
+    project: int
+    at: int  #: ms
+    subject: Id = b""
+    recipient: str | None = None
+
+
+class EventAccepted(Fact):
+    """Subject: the event."""
+
+    type: str
+    audience: str  #: list, topic or broadcast
+    recipients: int
+    actor: str | None = None
+    tenant: str | None = None
+
+
+class EventCancelled(Fact):
+    """Subject: the event. `cancelled` deliveries were still waiting."""
+
+    cancelled: int
+
+
+class NotificationDecided(Fact):
+    """Subject: the notification. One row a channel step: [step, channel, verdict, reason, until, deliveries, trace].
+
+    `deliveries` are shown ids, `trace` is a list of [rule, result, detail]. `again` tells a decision taken anew.
+    """
+
+    event: str
+    workflow: str
+    version: int
+    verdicts: list[list[Any]]
+    tenant: str | None = None
+    again: str | None = None
+
+
+class DeliveryAttempted(Fact):
+    """Subject: the notification. One provider call and its classified outcome, and what follows from it."""
+
+    delivery: str
+    workflow: str
+    channel: str
+    provider: str
+    number: int  #: of the attempt, from 1
+    outcome: str
+    state: str  #: of the delivery, after it
+    code: str | None = None
+    reference: str | None = None
+    detail: str | None = None
+    reason: str | None = None
+    retry_at: int | None = None
+    possible_duplicate: bool = False
+    took_ms: int = 0
+
+
+class DeliveryCancelled(Fact):
+    """Subject: the notification."""
+
+    delivery: str
+    workflow: str
+    channel: str
+    reason: str
+
+
+class NotificationTouched(Fact):
+    """Subject: the notification. What the person did: seen, read, unread, archived, unarchived, snoozed."""
+
+    act: str
+    until: int | None = None
+
+
+class ReceiptRecorded(Fact):
+    """Subject: the notification."""
+
+    delivery: str
+    channel: str
+    provider: str
+    event: str
+    state: str
+    code: str | None = None
+
+
+class ProviderDemoted(Fact):
+    """Traffic leaves a provider; the figures that led to it."""
+
+    provider: str
+    channel: str
+    success_rate: float
+    samples: int
+    to: str | None = None
+
+
+class ProviderRestored(Fact):
+    """Traffic comes back to a provider."""
+
+    provider: str
+    channel: str
+    success_rate: float
+    samples: int
+
+
+class RecipientChanged(Fact):
+    """The profile's fields that were set or cleared (names only)."""
+
+    STREAM: ClassVar[Stream] = "record"
+    fields: list[str]
+    created: bool = False
+
+
+class RecipientErased(Fact):
+    """The person's data key was destroyed with all that only it could open."""
+
+    STREAM: ClassVar[Stream] = "record"
+
+
+class ContactPointChanged(Fact):
+    """Subject: the contact point. `act`: added, updated, removed, pruned (by a provider's word)."""
+
+    STREAM: ClassVar[Stream] = "record"
+    channel: str
+    kind: str
+    act: str
+    cause: str | None = None
+
+
+class PreferenceSet(Fact):
+    """One preference as it is from now on; `scope` is "", "type:KEY" or "category:NAME". The consent record."""
+
+    STREAM: ClassVar[Stream] = "record"
+    scope: str
+    channel: str
+    removed: bool = False
+    enabled: bool | None = None
+    max_per_hour: int | None = None
+    max_per_day: int | None = None
+    on_limit: str | None = None
+    digest: str | None = None
+    by: str | None = None  #: api, token or unsubscribe
+
+
+class Subscribed(Fact):
+    """Recipients joined a topic."""
+
+    STREAM: ClassVar[Stream] = "record"
+    topic: str
+    recipients: list[str]
+
+
+class Unsubscribed(Fact):
+    """Recipients left a topic."""
+
+    STREAM: ClassVar[Stream] = "record"
+    topic: str
+    recipients: list[str]
+
+
+class AddressSuppressed(Fact):
+    """Subject: the suppression."""
+
+    STREAM: ClassVar[Stream] = "record"
+    channel: str
+    cause: str
+    expires_at: int | None = None
+
+
+class SuppressionLifted(Fact):
+    """Subject: the suppression."""
+
+    STREAM: ClassVar[Stream] = "record"
+    channel: str
+
+
+class WorkflowVersionStored(Fact):
+    """A new version of a workflow is the current one."""
+
+    STREAM: ClassVar[Stream] = "record"
+    workflow: str
+    version: int
+    source: str
+
+
+class TenantChanged(Fact):
+    """A tenant's defaults were replaced."""
+
+    STREAM: ClassVar[Stream] = "record"
+    tenant: str
+
+
+class KeyCreated(Fact):
+    """Subject: the API key."""
+
+    STREAM: ClassVar[Stream] = "record"
+    role: str
+    name: str
+    by: str | None = None
+
+
+class KeyRevoked(Fact):
+    """Subject: the API key."""
+
+    STREAM: ClassVar[Stream] = "record"
+    by: str | None = None
+
+
+class ProjectCreated(Fact):
+    """A new isolation boundary."""
+
+    STREAM: ClassVar[Stream] = "record"
+    key: str
+
+
+#: Every fact by the name it is stored under.
+FACTS: dict[str, type[Fact]] = {kind.__name__: kind for kind in Fact.__subclasses__()}
+
+_encoder = msgspec.json.Encoder()
+_COMMON = ("project", "at", "subject", "recipient")
+
+
+def detail_of(fact: Fact) -> bytes:
+    """The part of a fact that isn't in the ledger's own columns, as JSON."""
+    fields = {
+        name: value
+        for name, default in zip(fact.__struct_fields__, _defaults(type(fact)), strict=True)
+        if name not in _COMMON and (value := getattr(fact, name)) != default
+    }
+    return _encoder.encode(fields)
+
+
+def _defaults(kind: type[Fact]) -> tuple[Any, ...]:
+    known = dict(zip(kind.__struct_fields__[::-1], kind.__struct_defaults__[::-1], strict=False))
+    return tuple(known.get(name, msgspec.NODEFAULT) for name in kind.__struct_fields__)
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """A fact as it stands in the ledger, with its position (`xid`, `position`): the order in which it is safe to read."""
+
+    stream: Stream
+    xid: int
+    position: int
+    fact: Fact
+
+
+def read(
+    kind: str, version: int, project: int, at: int, subject: bytes | None, recipient: str | None, detail: bytes
+) -> Fact:
+    """A fact from its stored row. Raises ValueError for a kind or version that this release doesn't know."""
+    known = FACTS.get(kind)
+    if known is None or version > known.VERSION:
+        raise ValueError(f"the ledger holds {kind} version {version}, which this release of Clarion doesn't know")
+    fields: dict[str, Any] = msgspec.json.decode(detail)
+    fact = msgspec.convert({**fields, "project": project, "at": at, "recipient": recipient}, known)
+    return msgspec.structs.replace(fact, subject=bytes(subject or b""))

@@ -1,0 +1,131 @@
+"""What goes into a decision and what comes out: contexts, slot requests, grants, verdicts, traces.
+
+The decision is two pure functions (`clarion.decisions.rules`): `candidates(context, now)` says what could go
+out and which slots of the frequency caps that needs; the driver has all slots of a batch reserved in one
+atomic call; `verdicts(candidates, grants)` finishes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from clarion.model.events import Event
+from clarion.model.ids import Id
+from clarion.model.people import ContactPoint, Preference, Profile, Tenant
+from clarion.model.words import Channel, OnLimit, Reason, VerdictKind
+from clarion.model.workflow import Workflow
+
+
+class Trace(NamedTuple):
+    """One rule that spoke: `result` is pass, suppress, defer, digest or note; `detail` is for people."""
+
+    rule: str
+    result: str
+    detail: str = ""
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What already became of the same notification, for a decision taken again and for steps after a wait."""
+
+    seen_at: int | None = None
+    read_at: int | None = None
+    delivered: bool = False
+    sent_channels: frozenset[Channel] = frozenset()
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known when one recipient of one workflow run is decided. Nothing else may influence the verdict."""
+
+    event: Event
+    workflow: Workflow
+    profile: Profile
+    contacts: tuple[ContactPoint, ...] = ()
+    preferences: tuple[Preference, ...] = ()
+    tenant: Tenant | None = None
+    duplicate: bool = False  #: the dedupe key is held by another event
+    told: Told = Told()
+    steps: tuple[int, ...] | None = None  #: decide these step indexes only (a decision taken again); None: all
+    released: bool = False  #: waited already (digest closed, window opened): rule 5 is passed over
+    attention_budget: int | None = None  #: messages a day over everything, from the settings
+
+
+class Counter(NamedTuple):
+    """What a cap counts: sends to a person on a channel, of one type or (type "") of all.
+
+    `channel` "" with `type` "" is the person's attention budget over everything.
+    """
+
+    project: int
+    recipient: str
+    channel: str
+    type: str
+
+
+class Cap(NamedTuple):
+    """A counter and how much it may hold in any rolling hour and day (None: no limit, but counted)."""
+
+    counter: Counter
+    max_per_hour: int | None
+    max_per_day: int | None
+
+
+class SlotRequest(NamedTuple):
+    """Asks for one slot in each of `caps`, all or none. `owner` makes asking twice harmless: see `slot_owner`."""
+
+    owner: Id
+    caps: tuple[Cap, ...]
+    #: Requests with the same `group` are ordered alternatives: the first that fits wins, the rest get none.
+    group: Id | None = None
+
+
+class Grant(NamedTuple):
+    """The answer to a slot request. If not granted: which limit, and when its next slot is free (ms)."""
+
+    granted: bool
+    reason: Reason | None = None  #: cap_hour | cap_day | attention_budget | alternative_used
+    free_at: int | None = None
+    held: str = ""  #: for the trace: "5 of 5 in the last hour"
+
+
+GRANTED = Grant(True)
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """The decision on one channel step for one recipient.
+
+    `contacts` are the contact points it goes to (empty: none, or in_app). `until` is the end of the window that
+    defers it, without spread. A deliver verdict has no reason.
+    """
+
+    step: int
+    channel: Channel
+    verdict: VerdictKind
+    reason: Reason | None = None
+    until: int | None = None
+    contacts: tuple[ContactPoint, ...] = ()
+    trace: tuple[Trace, ...] = ()
+    owner: Id | None = None  #: of the slot it holds
+    bucket: str | None = None  #: the rendered digest key
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A channel step after the rules that need no slots: settled by `verdict`, or waiting for its `request`."""
+
+    verdict: Verdict  #: what it will be if the slots are granted
+    request: SlotRequest | None = None
+    on_limit: OnLimit = OnLimit.DROP
+
+
+class Decided(msgspec.Struct, frozen=True, kw_only=True):
+    """The verdicts on every channel step of one recipient of one workflow run."""
+
+    context: Context
+    verdicts: tuple[Verdict, ...]
+
+
+#: A trace as it is stored in facts and shown by the API.
+def shown(trace: tuple[Trace, ...]) -> list[dict[str, Any]]:
+    """Traces as plain mappings."""
+    return [{"rule": t.rule, "result": t.result, "detail": t.detail} for t in trace]

@@ -1,0 +1,75 @@
+"""Deliveries in flight: the rendered message, the outcome of an attempt, receipts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from clarion.model.ids import Id
+from clarion.model.words import Channel, ContactKind, OutcomeKind
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """One delivery, rendered and ready for a provider. Never logged, never stored (but by in_app and capture).
+
+    `parts` are the rendered texts by name (subject, text, html, title, body, action_url ...). `address` is the
+    contact point's value in clear ("" for in_app).
+    """
+
+    project: int
+    delivery_id: Id
+    notification_id: Id
+    recipient: str
+    channel: Channel
+    kind: ContactKind | None
+    address: str
+    parts: Mapping[str, str]
+    attempt: int  #: from 1, over all providers
+    workflow: str
+    category: str | None = None
+    event_type: str = ""
+    event_data: Mapping[str, Any] = {}
+    headers: Mapping[str, str] = {}  #: List-Unsubscribe and the like
+    accepted_at: int = 0  #: of the event: stable over retries
+    expires_at: int | None = None
+    priority: int = 2
+    locale: str | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What one attempt came to. `code` is the provider's own word, `detail` is for operators and holds no address."""
+
+    kind: OutcomeKind
+    reference: str | None = None  #: the provider's id of the accepted message
+    retry_after: int | None = None  #: ms, from Retry-After
+    code: str | None = None
+    detail: str | None = None
+
+    @property
+    def accepted(self) -> bool:
+        return self.kind is OutcomeKind.ACCEPTED
+
+
+def accepted(reference: str | None = None, code: str | None = None) -> Outcome:
+    """The provider took the message."""
+    return Outcome(kind=OutcomeKind.ACCEPTED, reference=reference, code=code)
+
+
+def failed(
+    kind: OutcomeKind, code: str | None = None, detail: str | None = None, retry_after: int | None = None
+) -> Outcome:
+    """The attempt came to nothing, in the way `kind` says."""
+    return Outcome(kind=kind, code=code, detail=detail, retry_after=retry_after)
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """The provider's later word on a message, matched by our own id first, else by the provider's reference."""
+
+    event: str  #: delivered bounced complained opened clicked unsubscribed failed unrecognised
+    delivery_id: Id | None = None
+    reference: str | None = None
+    at: int | None = None
+    code: str | None = None
+    raw: str | None = None  #: the provider's own word, if unrecognised

@@ -1,0 +1,45 @@
+"""Events: what a producer reports, and the shards its audience is cut into."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from clarion.model.ids import Id
+from clarion.model.words import Priority
+
+#: Recipients per shard of a topic or broadcast: a shard's rows commit together in well under 50 ms.
+SHARD_SIZE = 1_000
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """An accepted event, as decisions and templates see it."""
+
+    project: int
+    id: Id
+    type: str
+    data: dict[str, Any] = {}
+    actor: str | None = None
+    tenant: str | None = None
+    priority: Priority | None = None  #: overrides the workflow's
+    accepted_at: int = 0
+    send_at: int | None = None
+    expires_at: int | None = None
+    cancelled_at: int | None = None
+
+
+class Shard(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of an event's audience that is decided in one go.
+
+    Either `recipients` lists them (an audience by list), or they are the subscriptions of `topic` (or, for a
+    broadcast, the known recipients) with `after` < id <= `upto` that were made before the acceptance.
+    """
+
+    project: int
+    event_id: Id
+    number: int
+    recipients: tuple[str, ...] | None = None
+    topic: str | None = None
+    after: str = ""
+    upto: str | None = None
