@@ -1,0 +1,37 @@
+"""Storage: tables, transactions on SQLite and PostgreSQL, migrations. Knows nothing of what the rows mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clarion.model.errors import Misconfigured
+from clarion.storage.database import Database, Lane, Row, Tx, Work
+
+__all__ = ["Database", "Lane", "Row", "Tx", "Work", "open_database", "sqlite_path"]
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file that `sqlite:///relative.db` or `sqlite:////absolute.db` names; None for another database."""
+    if not url.startswith("sqlite"):
+        return None
+    scheme, _, rest = url.partition(":///")
+    if scheme != "sqlite" or not rest:
+        raise Misconfigured(f"CLARION_DATABASE_URL is {url!r}: write sqlite:///clarion.db (a path relative to the folder)")
+    return Path(rest)
+
+
+async def open_database(url: str, pool_size: int = 10) -> Database:
+    """The database behind a URL. Raises Misconfigured for a URL that names none, Unavailable if it doesn't answer."""
+    path = sqlite_path(url)
+    if path is not None:
+        from clarion.storage.sqlite import SqliteDatabase
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return SqliteDatabase(str(path))
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise Misconfigured("CLARION_DATABASE_URL: write sqlite:///clarion.db or postgresql://user:password@host/name")
+    try:
+        from clarion.storage.postgres import PostgresDatabase
+    except ImportError as error:
+        raise Misconfigured("PostgreSQL needs its driver: pip install 'clarion[postgres]'") from error
+    return await PostgresDatabase.connect(url, pool_size)

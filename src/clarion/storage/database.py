@@ -1,0 +1,135 @@
+"""The port to the database: `read` and `write` run a piece of work in a transaction, in batches of rows.
+
+A piece of work is `async def work(tx)`. It awaits nothing but `tx` (on SQLite it runs to its end inside a thread; anything else raises)
+and may be run again from its start after a deadlock, so it has no effect but through `tx`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from enum import IntEnum
+from typing import Any, Literal, Protocol, TypeVar
+
+from sqlalchemy import Table
+
+from clarion.ledger.facts import STREAMS, Fact, detail_of
+from clarion.storage.statements import Statement, insert_text, update_text, upsert_tail
+
+T = TypeVar("T")
+Dialect = Literal["sqlite", "postgresql"]
+
+
+class Row(Protocol):
+    """A result row: by name or place."""
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+    def __iter__(self) -> Any: ...
+    def __len__(self) -> int: ...
+    def keys(self) -> Any: ...
+
+
+class Lane(IntEnum):
+    """Who goes first to SQLite's single writer."""
+
+    ACCEPT = 0
+    OUTCOMES = 1
+    COMMANDS = 2
+    DECISIONS = 3
+    PROJECTIONS = 4
+
+
+class Tx(ABC):
+    """An open transaction."""
+
+    dialect: Dialect
+
+    @abstractmethod
+    async def fetch(self, statement: Statement, /, **values: Any) -> Sequence[Row]:
+        """All rows of a statement."""
+
+    @abstractmethod
+    async def run(self, statement: Statement, /, **values: Any) -> int:
+        """Executes a statement and gives the number of rows it touched."""
+
+    @abstractmethod
+    async def many(self, text: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Executes SQL made by `insert_text` or `update_text` over rows."""
+
+    @abstractmethod
+    async def insert_new(
+        self, table: Table, columns: tuple[str, ...], rows: Sequence[Sequence[Any]], returning: tuple[str, ...]
+    ) -> Sequence[Row]:
+        """Inserts the rows whose key is free and gives `returning` of those: the others are the losers of a race.
+
+        Rows should come sorted by key, so that two writers can't deadlock.
+        """
+
+    @abstractmethod
+    async def append_rows(self, stream: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Appends ledger rows (project, at, kind, version, subject, recipient, detail) at fresh positions."""
+
+    async def first(self, statement: Statement, /, **values: Any) -> Row | None:
+        """The first row, or None."""
+        rows = await self.fetch(statement, **values)
+        return rows[0] if rows else None
+
+    async def insert(self, table: Table, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
+        """Inserts rows that must be new."""
+        await self.many(insert_text(table, columns, "", self.dialect), rows)
+
+    async def insert_missing(self, table: Table, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
+        """Inserts rows, passing over those that are there already."""
+        await self.many(insert_text(table, columns, " ON CONFLICT DO NOTHING", self.dialect), rows)
+
+    async def upsert(self, table: Table, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
+        """Inserts rows, or replaces the given columns of those that are there. Keys must be distinct, and sorted."""
+        await self.many(insert_text(table, columns, upsert_tail(table, columns), self.dialect), rows)
+
+    async def update(
+        self,
+        table: Table,
+        key: tuple[str, ...],
+        columns: tuple[str, ...],
+        rows: Sequence[Sequence[Any]],
+        only: str = "",
+    ) -> None:
+        """Updates rows by key (values: key first, then columns) where `only`, SQL over the row `t`, holds."""
+        await self.many(update_text(table, key, columns, only, self.dialect), rows)
+
+    async def append(self, facts: Iterable[Fact]) -> None:
+        """Appends facts to the ledger."""
+        streams: dict[str, list[tuple[Any, ...]]] = {stream: [] for stream in STREAMS}
+        for f in facts:
+            kind = type(f)
+            streams[kind.STREAM].append(
+                (f.project, f.at, kind.__name__, kind.VERSION, f.subject or None, f.recipient, detail_of(f).decode())
+            )
+        for stream, rows in streams.items():
+            if rows:
+                await self.append_rows(stream, rows)
+
+
+Work = Callable[[Tx], Awaitable[T]]
+
+
+class Database(ABC):
+    """An open database."""
+
+    dialect: Dialect
+
+    @abstractmethod
+    async def write(self, work: Work[T], lane: Lane = Lane.COMMANDS) -> T:
+        """Runs `work` in a transaction and commits it (durably) before it answers. Raises Unavailable."""
+
+    @abstractmethod
+    async def read(self, work: Work[T]) -> T:
+        """Runs `work` for reading only; each statement sees what is committed. Raises Unavailable."""
+
+    @abstractmethod
+    async def lock(self, name: str) -> bool:
+        """Takes an exclusive lock that ends with this process at the latest; False if another process has it."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Ends all connections, after the work under way."""

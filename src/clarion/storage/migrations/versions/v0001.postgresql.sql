@@ -1,0 +1,352 @@
+CREATE TABLE api_keys (
+  project INTEGER NOT NULL, 
+  id BYTEA NOT NULL, 
+  hash BYTEA NOT NULL, 
+  name TEXT NOT NULL, 
+  role TEXT NOT NULL, 
+  created_at BIGINT NOT NULL, 
+  expires_at BIGINT, 
+  revoked_at BIGINT, 
+  PRIMARY KEY (project, id), 
+  UNIQUE (hash)
+);
+
+CREATE TABLE cap_counters (
+  project INTEGER NOT NULL, 
+  recipient TEXT NOT NULL, 
+  channel TEXT NOT NULL, 
+  type TEXT NOT NULL, 
+  sends BYTEA NOT NULL, 
+  PRIMARY KEY (project, recipient, channel, type)
+);
+
+CREATE TABLE checkpoints (
+  projector TEXT NOT NULL, 
+  stream TEXT NOT NULL, 
+  xid BIGINT NOT NULL, 
+  position BIGINT NOT NULL, 
+  updated_at BIGINT NOT NULL, 
+  PRIMARY KEY (projector, stream)
+);
+
+CREATE TABLE contact_points (
+  project INTEGER NOT NULL, 
+  recipient TEXT NOT NULL, 
+  id BYTEA NOT NULL, 
+  channel TEXT NOT NULL, 
+  kind TEXT NOT NULL, 
+  sealed BYTEA NOT NULL, 
+  lookup BYTEA NOT NULL, 
+  label TEXT, 
+  timezone TEXT, 
+  locale TEXT, 
+  source TEXT NOT NULL, 
+  created_at BIGINT NOT NULL, 
+  updated_at BIGINT NOT NULL, 
+  PRIMARY KEY (project, recipient, id)
+);
+
+CREATE INDEX contact_points_lookup ON contact_points (project, lookup);
+
+CREATE TABLE daily_stats (
+  project INTEGER NOT NULL, 
+  day TEXT NOT NULL, 
+  workflow TEXT NOT NULL, 
+  channel TEXT NOT NULL, 
+  provider TEXT NOT NULL, 
+  state TEXT NOT NULL, 
+  reason TEXT NOT NULL, 
+  count BIGINT NOT NULL, 
+  PRIMARY KEY (project, day, workflow, channel, provider, state, reason)
+);
+
+CREATE TABLE dedupe_claims (
+  project INTEGER NOT NULL, 
+  workflow TEXT NOT NULL, 
+  recipient TEXT NOT NULL, 
+  key_hash BYTEA NOT NULL, 
+  event_id BYTEA NOT NULL, 
+  expires_at BIGINT NOT NULL, 
+  PRIMARY KEY (project, workflow, recipient, key_hash)
+);
+
+CREATE INDEX dedupe_expiry ON dedupe_claims (expires_at);
+
+CREATE TABLE deliveries (
+  project INTEGER NOT NULL, 
+  id BYTEA NOT NULL, 
+  notification_id BYTEA NOT NULL, 
+  step SMALLINT NOT NULL, 
+  channel TEXT NOT NULL, 
+  state TEXT NOT NULL, 
+  reason TEXT, 
+  priority SMALLINT NOT NULL, 
+  due_at BIGINT, 
+  contact_id BYTEA, 
+  provider TEXT, 
+  policy_version INTEGER NOT NULL, 
+  attempts INTEGER NOT NULL, 
+  provider_attempts INTEGER NOT NULL, 
+  possible_duplicate BOOLEAN NOT NULL, 
+  slot_at BIGINT, 
+  lease BYTEA, 
+  reference TEXT, 
+  settled_at BIGINT, 
+  PRIMARY KEY (project, id)
+);
+
+CREATE INDEX deliveries_deferred ON deliveries (due_at) WHERE state = 'deferred';
+
+CREATE INDEX deliveries_due ON deliveries (provider, priority, due_at) WHERE state = 'pending';
+
+CREATE INDEX deliveries_leased ON deliveries (lease) WHERE state = 'sending';
+
+CREATE TABLE digest_buckets (
+  project INTEGER NOT NULL, 
+  id BYTEA NOT NULL, 
+  recipient TEXT NOT NULL, 
+  workflow TEXT NOT NULL, 
+  channel TEXT NOT NULL, 
+  key TEXT NOT NULL, 
+  opened_at BIGINT NOT NULL, 
+  closes_at BIGINT NOT NULL, 
+  closed_at BIGINT, 
+  PRIMARY KEY (project, id)
+);
+
+CREATE UNIQUE INDEX digest_open ON digest_buckets (project, recipient, workflow, channel, key) WHERE closed_at IS NULL;
+
+CREATE TABLE digest_items (
+  project INTEGER NOT NULL, 
+  bucket_id BYTEA NOT NULL, 
+  delivery_id BYTEA NOT NULL, 
+  joined_at BIGINT NOT NULL, 
+  PRIMARY KEY (project, bucket_id, delivery_id)
+);
+
+CREATE TABLE events (
+  project INTEGER NOT NULL, 
+  id BYTEA NOT NULL, 
+  type TEXT NOT NULL, 
+  data BYTEA NOT NULL, 
+  actor TEXT, 
+  tenant TEXT, 
+  audience TEXT NOT NULL, 
+  recipients INTEGER NOT NULL, 
+  priority SMALLINT, 
+  accepted_at BIGINT NOT NULL, 
+  send_at BIGINT, 
+  expires_at BIGINT, 
+  cancelled_at BIGINT, 
+  PRIMARY KEY (project, id)
+);
+
+CREATE TABLE facts_operational (
+  xid BIGINT NOT NULL, 
+  position BIGINT NOT NULL, 
+  project INTEGER NOT NULL, 
+  at BIGINT NOT NULL, 
+  kind TEXT NOT NULL, 
+  version SMALLINT NOT NULL, 
+  subject BYTEA, 
+  recipient TEXT, 
+  detail TEXT NOT NULL, 
+  PRIMARY KEY (xid, position)
+);
+
+CREATE INDEX facts_operational_subject ON facts_operational (project, subject);
+
+CREATE TABLE facts_record (
+  xid BIGINT NOT NULL, 
+  position BIGINT NOT NULL, 
+  project INTEGER NOT NULL, 
+  at BIGINT NOT NULL, 
+  kind TEXT NOT NULL, 
+  version SMALLINT NOT NULL, 
+  subject BYTEA, 
+  recipient TEXT, 
+  detail TEXT NOT NULL, 
+  PRIMARY KEY (xid, position)
+);
+
+CREATE INDEX facts_record_recipient ON facts_record (project, recipient);
+
+CREATE INDEX facts_record_subject ON facts_record (project, subject);
+
+CREATE TABLE idempotency (
+  project INTEGER NOT NULL, 
+  key TEXT NOT NULL, 
+  hash BYTEA NOT NULL, 
+  event_id BYTEA NOT NULL, 
+  expires_at BIGINT NOT NULL, 
+  PRIMARY KEY (project, key)
+);
+
+CREATE INDEX idempotency_expiry ON idempotency (expires_at);
+
+CREATE TABLE meta (
+  name TEXT NOT NULL, 
+  value BYTEA NOT NULL, 
+  PRIMARY KEY (name)
+);
+
+CREATE TABLE notifications (
+  project INTEGER NOT NULL, 
+  id BYTEA NOT NULL, 
+  event_id BYTEA NOT NULL, 
+  workflow TEXT NOT NULL, 
+  version INTEGER NOT NULL, 
+  recipient TEXT NOT NULL, 
+  tenant TEXT, 
+  category TEXT, 
+  created_at BIGINT NOT NULL, 
+  seen_at BIGINT, 
+  read_at BIGINT, 
+  archived_at BIGINT, 
+  snoozed_until BIGINT, 
+  inbox_seq BIGINT, 
+  inbox BYTEA, 
+  PRIMARY KEY (project, id)
+);
+
+CREATE INDEX notifications_of ON notifications (project, recipient, id);
+
+CREATE TABLE outbox (
+  project INTEGER NOT NULL, 
+  id BYTEA NOT NULL, 
+  delivery_id BYTEA NOT NULL, 
+  recipient TEXT NOT NULL, 
+  channel TEXT NOT NULL, 
+  content BYTEA NOT NULL, 
+  at BIGINT NOT NULL, 
+  PRIMARY KEY (project, id)
+);
+
+CREATE TABLE preferences (
+  project INTEGER NOT NULL, 
+  recipient TEXT NOT NULL, 
+  scope TEXT NOT NULL, 
+  channel TEXT NOT NULL, 
+  enabled BOOLEAN, 
+  max_per_hour INTEGER, 
+  max_per_day INTEGER, 
+  on_limit TEXT, 
+  digest TEXT, 
+  PRIMARY KEY (project, recipient, scope, channel)
+);
+
+CREATE TABLE projects (
+  id INTEGER NOT NULL, 
+  key TEXT NOT NULL, 
+  created_at BIGINT NOT NULL, 
+  PRIMARY KEY (id), 
+  UNIQUE (key)
+);
+
+CREATE TABLE provider_history (
+  project INTEGER NOT NULL, 
+  provider TEXT NOT NULL, 
+  minute BIGINT NOT NULL, 
+  outcome TEXT NOT NULL, 
+  count BIGINT NOT NULL, 
+  took_ms BIGINT NOT NULL, 
+  PRIMARY KEY (project, provider, minute, outcome)
+);
+
+CREATE TABLE recipient_keys (
+  project INTEGER NOT NULL, 
+  recipient TEXT NOT NULL, 
+  wrapped BYTEA NOT NULL, 
+  PRIMARY KEY (project, recipient)
+);
+
+CREATE TABLE recipients (
+  project INTEGER NOT NULL, 
+  id TEXT NOT NULL, 
+  locale TEXT, 
+  timezone TEXT, 
+  attributes TEXT NOT NULL, 
+  quiet_hours TEXT NOT NULL, 
+  delivery_windows TEXT NOT NULL, 
+  attention_budget INTEGER, 
+  policy_version INTEGER NOT NULL, 
+  created_at BIGINT NOT NULL, 
+  updated_at BIGINT NOT NULL, 
+  PRIMARY KEY (project, id)
+);
+
+CREATE TABLE shards (
+  project INTEGER NOT NULL, 
+  event_id BYTEA NOT NULL, 
+  number INTEGER NOT NULL, 
+  priority SMALLINT NOT NULL, 
+  members TEXT, 
+  after TEXT, 
+  upto TEXT, 
+  done BOOLEAN NOT NULL, 
+  due_at BIGINT NOT NULL, 
+  recipients INTEGER NOT NULL, 
+  decided INTEGER NOT NULL, 
+  notifications INTEGER NOT NULL, 
+  PRIMARY KEY (project, event_id, number)
+);
+
+CREATE INDEX shards_due ON shards (priority, due_at) WHERE NOT done;
+
+CREATE TABLE subscriptions (
+  project INTEGER NOT NULL, 
+  topic TEXT NOT NULL, 
+  recipient TEXT NOT NULL, 
+  created_at BIGINT NOT NULL, 
+  PRIMARY KEY (project, topic, recipient)
+);
+
+CREATE INDEX subscriptions_of ON subscriptions (project, recipient);
+
+CREATE TABLE suppressions (
+  project INTEGER NOT NULL, 
+  id BYTEA NOT NULL, 
+  channel TEXT NOT NULL, 
+  lookup BYTEA NOT NULL, 
+  sealed BYTEA NOT NULL, 
+  cause TEXT NOT NULL, 
+  created_at BIGINT NOT NULL, 
+  expires_at BIGINT, 
+  PRIMARY KEY (project, id)
+);
+
+CREATE UNIQUE INDEX suppressions_lookup ON suppressions (project, channel, lookup);
+
+CREATE TABLE tenants (
+  project INTEGER NOT NULL, 
+  id TEXT NOT NULL, 
+  name TEXT NOT NULL, 
+  preferences TEXT NOT NULL, 
+  branding TEXT NOT NULL, 
+  limits TEXT NOT NULL, 
+  updated_at BIGINT NOT NULL, 
+  PRIMARY KEY (project, id)
+);
+
+CREATE TABLE workers (
+  id BYTEA NOT NULL, 
+  kind TEXT NOT NULL, 
+  started_at BIGINT NOT NULL, 
+  heartbeat_at BIGINT NOT NULL, 
+  PRIMARY KEY (id)
+);
+
+CREATE TABLE workflow_versions (
+  project INTEGER NOT NULL, 
+  key TEXT NOT NULL, 
+  version INTEGER NOT NULL, 
+  source TEXT NOT NULL, 
+  content TEXT NOT NULL, 
+  content_hash BYTEA NOT NULL, 
+  created_at BIGINT NOT NULL, 
+  PRIMARY KEY (project, key, version)
+);
+
+CREATE SEQUENCE facts_operational_position;
+
+CREATE SEQUENCE facts_record_position;

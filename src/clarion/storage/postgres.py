@@ -1,0 +1,134 @@
+"""PostgreSQL through asyncpg: a pool, bulk writes by `unnest`, and a second try after a deadlock."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import asyncpg
+from sqlalchemy import Table
+
+from clarion.model.errors import Unavailable
+from clarion.storage.database import Database, Dialect, Lane, Row, Tx, Work
+from clarion.storage.statements import Statement, compiled, for_postgres, insert_text
+
+T = TypeVar("T")
+
+TRIES = 4
+
+_AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+_AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InsufficientResourcesError,  # disk full, too many connections
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+    OSError,
+    TimeoutError,
+)
+
+
+class PostgresTx(Tx):
+    """A transaction (or, for reading, just a connection)."""
+
+    dialect: Dialect = "postgresql"
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def _prepared(self, statement: Statement, values: dict[str, Any]) -> tuple[str, list[Any]]:
+        plain = compiled(statement, "postgresql")
+        text, names = for_postgres(plain.text)
+        return text, [values[name] if name in values else plain.values[name] for name in names]
+
+    async def fetch(self, statement: Statement, /, **values: Any) -> Sequence[Row]:
+        text, arguments = self._prepared(statement, values)
+        rows: Sequence[Row] = await self._connection.fetch(text, *arguments)
+        return rows
+
+    async def run(self, statement: Statement, /, **values: Any) -> int:
+        text, arguments = self._prepared(statement, values)
+        tag: str = await self._connection.execute(text, *arguments)
+        last = tag.rsplit(" ", 1)[-1]
+        return int(last) if last.isdigit() else 0
+
+    async def many(self, text: str, rows: Sequence[Sequence[Any]]) -> None:
+        if rows:
+            await self._connection.execute(text, *(list(column) for column in zip(*rows, strict=True)))
+
+    async def insert_new(
+        self, table: Table, columns: tuple[str, ...], rows: Sequence[Sequence[Any]], returning: tuple[str, ...]
+    ) -> Sequence[Row]:
+        if not rows:
+            return []
+        back = ", ".join(f'"{c}"' for c in returning)
+        text = insert_text(table, columns, f" ON CONFLICT DO NOTHING RETURNING {back}", "postgresql")
+        new: Sequence[Row] = await self._connection.fetch(text, *(list(column) for column in zip(*rows, strict=True)))
+        return new
+
+    async def append_rows(self, stream: str, rows: Sequence[Sequence[Any]]) -> None:
+        text = (
+            f"INSERT INTO facts_{stream} (xid, position, project, at, kind, version, subject, recipient, detail) "  # noqa: S608  # nosec B608
+            f"SELECT pg_current_xact_id()::text::bigint, nextval('facts_{stream}_position'), u.* FROM unnest("
+            "$1::integer[], $2::bigint[], $3::text[], $4::smallint[], $5::bytea[], $6::text[], $7::text[]) AS u"
+        )
+        await self.many(text, rows)
+
+
+class PostgresDatabase(Database):
+    """A pool of connections to one PostgreSQL database."""
+
+    dialect: Dialect = "postgresql"
+
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], url: str) -> None:
+        self._pool, self._url = pool, url
+        self._locks: list[asyncpg.Connection[asyncpg.Record]] = []
+
+    @classmethod
+    async def connect(cls, url: str, size: int = 10) -> PostgresDatabase:
+        """Opens the pool. Raises Unavailable."""
+        try:
+            pool = await asyncpg.create_pool(
+                url, min_size=1, max_size=size, command_timeout=60, server_settings={"application_name": "clarion"}
+            )
+        except _AWAY as error:
+            raise Unavailable(f"PostgreSQL doesn't answer ({type(error).__name__})") from error
+        return cls(pool, url)
+
+    async def write(self, work: Work[T], lane: Lane = Lane.COMMANDS) -> T:
+        for attempt in range(1, TRIES + 1):
+            try:
+                async with self._pool.acquire(timeout=30) as connection, connection.transaction():
+                    return await work(PostgresTx(connection))
+            except _AGAIN as error:
+                if attempt == TRIES:
+                    raise Unavailable("PostgreSQL found no way through concurrent writes; try again") from error
+            except _AWAY as error:
+                raise Unavailable(f"PostgreSQL can't take it now ({type(error).__name__})") from error
+        raise AssertionError("unreachable")
+
+    async def read(self, work: Work[T]) -> T:
+        try:
+            async with self._pool.acquire(timeout=30) as connection:
+                return await work(PostgresTx(connection))
+        except _AWAY as error:
+            raise Unavailable(f"PostgreSQL can't answer now ({type(error).__name__})") from error
+
+    async def lock(self, name: str) -> bool:
+        # A connection of its own: the lock lives as long as it, and so at most as long as the process.
+        connection = await asyncpg.connect(self._url, server_settings={"application_name": f"clarion {name}"})
+        number = int.from_bytes(hashlib.blake2b(f"clarion {name}".encode(), digest_size=8).digest(), "big", signed=True)
+        if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", number):
+            await connection.close()
+            return False
+        self._locks.append(connection)
+        return True
+
+    async def close(self) -> None:
+        for connection in self._locks:
+            await connection.close()
+        await self._pool.close()

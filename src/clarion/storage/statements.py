@@ -1,0 +1,147 @@
+"""SQL for two drivers from one text: turns Core statements and hand-written SQL into what sqlite3 and asyncpg take.
+
+Hand-written SQL uses `:name` for values and `IN :name` for lists. On PostgreSQL they become `$1` and `= ANY($1)`, so that one
+prepared statement serves lists of every length; on SQLite a list is spread into as many places as it has members.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import BigInteger, Boolean, Integer, LargeBinary, SmallInteger, Table, Text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.compiler import SQLCompiler
+
+Statement = ClauseElement | str
+
+_POSTGRES = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+_SQLITE = sqlite.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+_EXPANDING = re.compile(r"\(__\[POSTCOMPILE_(\w+?)(?:~~.*?~~)?\]\)")
+_NAMES = re.compile(r"(?<!:)(\bNOT\s+IN\s+|\bIN\s+)?:([a-zA-Z_]\w*)")
+
+#: What PostgreSQL calls the column types of `tables.py`, for casts of whole arrays.
+_POSTGRES_TYPES: list[tuple[type[Any], str]] = [
+    (LargeBinary, "bytea"),
+    (BigInteger, "bigint"),
+    (SmallInteger, "smallint"),
+    (Integer, "integer"),
+    (Boolean, "boolean"),
+    (Text, "text"),
+]
+
+
+class Compiled(NamedTuple):
+    """A statement's text with `:name` places, and the values that Core put into it."""
+
+    text: str
+    values: Mapping[str, Any]
+
+
+_compiled: dict[str, WeakKeyDictionary[ClauseElement, Compiled]] = {
+    "sqlite": WeakKeyDictionary(),
+    "postgresql": WeakKeyDictionary(),
+}
+
+
+def compiled(statement: Statement, dialect: str) -> Compiled:
+    """The text of a statement; a Core statement kept by its module is compiled once."""
+    if isinstance(statement, str):
+        return Compiled(statement, {})
+    known = _compiled[dialect].get(statement)
+    if known is None:
+        result = statement.compile(dialect=_SQLITE if dialect == "sqlite" else _POSTGRES)
+        assert isinstance(result, SQLCompiler)
+        text = _EXPANDING.sub(r":\1", str(result))
+        known = Compiled(text, {k: v for k, v in result.params.items() if v is not None or k not in _required(result)})
+        _compiled[dialect][statement] = known
+    return known
+
+
+def _required(result: SQLCompiler) -> set[str]:
+    return {name for bind, name in result.bind_names.items() if bind.required}
+
+
+@lru_cache(maxsize=2048)
+def for_postgres(text: str) -> tuple[str, tuple[str, ...]]:
+    """The text with `$n` places and the names in their order."""
+    names: list[str] = []
+
+    def place(match: re.Match[str]) -> str:
+        in_list, name = match.groups()
+        if name not in names:
+            names.append(name)
+        number = f"${names.index(name) + 1}"
+        if in_list is None:
+            return number
+        return f"<> ALL({number})" if in_list.upper().startswith("NOT") else f"= ANY({number})"
+
+    return _NAMES.sub(place, text), tuple(names)
+
+
+@lru_cache(maxsize=2048)
+def _lists_in(text: str) -> tuple[str, ...]:
+    return tuple(name for in_list, name in _NAMES.findall(text) if in_list)
+
+
+def for_sqlite(text: str, values: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """The text with its lists spread, and the values to go with it."""
+    lists = _lists_in(text)
+    if not lists:
+        return text, values
+    spread = {k: v for k, v in values.items() if k not in lists}
+    for name in lists:
+        members = {f"{name}_{i}": value for i, value in enumerate(values[name])}
+        spread.update(members)
+        places = ",".join(f":{key}" for key in members) or "NULL"
+        text = re.sub(rf"(?<!:):{name}\b", f"({places})", text)
+    return text, spread
+
+
+@lru_cache(maxsize=256)
+def insert_text(table: Table, columns: tuple[str, ...], conflict: str, dialect: str) -> str:
+    """`INSERT` of many rows: one row's places on SQLite, arrays through `unnest` on PostgreSQL."""
+    names = ", ".join(f'"{c}"' for c in columns)
+    if dialect == "sqlite":
+        source = f"VALUES ({', '.join('?' * len(columns))})"
+    else:
+        source = f"SELECT * FROM unnest({', '.join(f'${i + 1}::{_array(table, c)}' for i, c in enumerate(columns))})"
+    return f'INSERT INTO "{table.name}" ({names}) {source}{conflict}'  # noqa: S608  # nosec B608: names from tables.py
+
+
+@lru_cache(maxsize=256)
+def upsert_tail(table: Table, columns: tuple[str, ...]) -> str:
+    """` ON CONFLICT (key) DO UPDATE` of all other columns."""
+    keys = [c.name for c in table.primary_key.columns]
+    others = [c for c in columns if c not in keys]
+    sets = ", ".join(f'"{c}" = excluded."{c}"' for c in others)
+    action = f"DO UPDATE SET {sets}" if others else "DO NOTHING"
+    return f" ON CONFLICT ({', '.join(keys)}) {action}"
+
+
+@lru_cache(maxsize=256)
+def update_text(table: Table, key: tuple[str, ...], columns: tuple[str, ...], only: str, dialect: str) -> str:
+    """`UPDATE` of many rows by `key`; values come in the order key, columns. `only` narrows by what the row `t` holds now."""
+    if dialect == "sqlite":
+        sets = ", ".join(f'"{c}" = ?{i + len(key) + 1}' for i, c in enumerate(columns))
+        where = " AND ".join(f'"{c}" = ?{i + 1}' for i, c in enumerate(key))
+        extra = f" AND ({only})" if only else ""
+        return f'UPDATE "{table.name}" AS t SET {sets} WHERE {where}{extra}'  # noqa: S608  # nosec B608: names from tables.py
+    names = ", ".join(f'"{c}"' for c in key + columns)
+    arrays = ", ".join(f"${i + 1}::{_array(table, c)}" for i, c in enumerate(key + columns))
+    sets = ", ".join(f'"{c}" = new."{c}"' for c in columns)
+    where = " AND ".join(f't."{c}" = new."{c}"' for c in key)
+    extra = f" AND ({only})" if only else ""
+    return (
+        f'UPDATE "{table.name}" t SET {sets} '  # noqa: S608  # nosec B608: names from tables.py
+        f"FROM (SELECT * FROM unnest({arrays}) AS u({names})) new WHERE {where}{extra}"
+    )
+
+
+def _array(table: Table, column: str) -> str:
+    kind = table.c[column].type
+    return next(name for cls, name in _POSTGRES_TYPES if isinstance(kind, cls)) + "[]"

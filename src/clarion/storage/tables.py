@@ -1,0 +1,418 @@
+"""Every table of Clarion, for SQLite and PostgreSQL alike.
+
+Conventions: every row and unique key starts with its `project` (except those listed in `WITHOUT_PROJECT`); ids are 16 bytes; instants
+are ms since the epoch; only types that both drivers take as they are (int, text, bytes, bool), so that no value is
+converted on the way. JSON is text, sealed values are bytes (see `clarion.security.encryption`). What an index is for stands beside it.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, SmallInteger, Table, Text, text
+from sqlalchemy.types import TypeEngine
+
+metadata = MetaData()
+
+#: Tables that are not about one project, with the reason.
+WITHOUT_PROJECT = {
+    "projects": "is the list of projects",
+    "meta": "holds what belongs to the installation: the wrapped look-up secret, the epoch of the limits store",
+    "workers": "lists running processes",
+    "checkpoints": "a projector reads the ledger of all projects in one order",
+    "facts_operational": "read in the order of its positions over all projects",
+    "facts_record": "read in the order of its positions over all projects",
+}
+
+
+def _id(name: str, **options: object) -> Column[bytes]:
+    return Column(name, LargeBinary(16), **{"nullable": False, **options})  # type: ignore[arg-type]
+
+
+def _column(name: str, kind: TypeEngine[object], **options: object) -> Column[object]:
+    return Column(name, kind, **{"nullable": False, **options})  # type: ignore[arg-type]
+
+
+def _text(name: str, **options: object) -> Column[object]:
+    return _column(name, Text(), **options)
+
+
+def _at(name: str, **options: object) -> Column[object]:
+    return _column(name, BigInteger(), **options)
+
+
+def _number(name: str, **options: object) -> Column[object]:
+    return _column(name, Integer(), **options)
+
+
+def _sealed(name: str, **options: object) -> Column[object]:
+    return _column(name, LargeBinary(), **options)
+
+
+def _project(**options: object) -> Column[object]:
+    return _number("project", autoincrement=False, **options)
+
+
+KEY = {"primary_key": True}
+NULL = {"nullable": True}
+
+
+def _table(name: str, *parts: Column[object] | Column[bytes] | Index) -> Table:
+    return Table(name, metadata, *parts, sqlite_with_rowid=False)
+
+
+# --- the installation -------------------------------------------------------------------------------------------------
+
+projects = _table("projects", _number("id", **KEY, autoincrement=False), _text("key", unique=True), _at("created_at"))
+
+meta = _table("meta", _text("name", **KEY), _sealed("value"))
+
+workers = _table("workers", _id("id", **KEY), _text("kind"), _at("started_at"), _at("heartbeat_at"))
+
+api_keys = _table(
+    "api_keys",
+    _project(**KEY),  # 0: all projects
+    _id("id", **KEY),
+    _sealed("hash", unique=True),  # project-wide uniqueness isn't enough: the key alone names its project
+    _text("name"),
+    _text("role"),
+    _at("created_at"),
+    _at("expires_at", **NULL),
+    _at("revoked_at", **NULL),
+)
+
+# --- people -----------------------------------------------------------------------------------------------------------
+
+recipients = _table(
+    "recipients",
+    _project(**KEY),
+    _text("id", **KEY),
+    _text("locale", **NULL),
+    _text("timezone", **NULL),
+    _text("attributes"),  # JSON
+    _text("quiet_hours"),  # JSON, as the API takes it
+    _text("delivery_windows"),  # JSON
+    _number("attention_budget", **NULL),
+    _number("policy_version"),
+    _at("created_at"),
+    _at("updated_at"),
+)
+
+#: A person's data key, wrapped by the key ring: a table of its own, so that it can be kept apart from backups.
+recipient_keys = _table("recipient_keys", _project(**KEY), _text("recipient", **KEY), _sealed("wrapped"))
+
+contact_points = _table(
+    "contact_points",
+    _project(**KEY),
+    _text("recipient", **KEY),
+    _id("id", **KEY),
+    _text("channel"),
+    _text("kind"),
+    _sealed("sealed"),
+    _sealed("lookup"),
+    _text("label", **NULL),
+    _text("timezone", **NULL),
+    _text("locale", **NULL),
+    _text("source"),  # profile (email, phone of the recipient), device or contact
+    _at("created_at"),
+    _at("updated_at"),
+    Index("contact_points_lookup", "project", "lookup"),  # who has this address: suppressions, pruning, moved devices
+)
+
+preferences = _table(
+    "preferences",
+    _project(**KEY),
+    _text("recipient", **KEY),
+    _text("scope", **KEY),  # "" | "type:KEY" | "category:NAME"
+    _text("channel", **KEY),
+    _column("enabled", Boolean(), **NULL),
+    _number("max_per_hour", **NULL),
+    _number("max_per_day", **NULL),
+    _text("on_limit", **NULL),
+    _text("digest", **NULL),
+)
+
+subscriptions = _table(
+    "subscriptions",
+    _project(**KEY),
+    _text("topic", **KEY),
+    _text("recipient", **KEY),
+    _at("created_at"),
+    Index("subscriptions_of", "project", "recipient"),  # erasure, a recipient's topics
+)
+
+suppressions = _table(
+    "suppressions",
+    _project(**KEY),
+    _id("id", **KEY),
+    _text("channel"),
+    _sealed("lookup"),
+    _sealed("sealed"),  # the address, under the ring's key: it may belong to no recipient
+    _text("cause"),
+    _at("created_at"),
+    _at("expires_at", **NULL),
+    Index("suppressions_lookup", "project", "channel", "lookup", unique=True),
+)
+
+tenants = _table(
+    "tenants",
+    _project(**KEY),
+    _text("id", **KEY),
+    _text("name"),
+    _text("preferences"),  # JSON
+    _text("branding"),  # JSON
+    _text("limits"),  # JSON
+    _at("updated_at"),
+)
+
+# --- workflows --------------------------------------------------------------------------------------------------------
+
+workflow_versions = _table(
+    "workflow_versions",
+    _project(**KEY),
+    _text("key", **KEY),
+    _number("version", **KEY, autoincrement=False),
+    _text("source"),  # file or api
+    _text("content"),  # JSON, self-contained
+    _sealed("content_hash"),
+    _at("created_at"),
+)
+
+# --- layer 1: events --------------------------------------------------------------------------------------------------
+
+events = _table(
+    "events",
+    _project(**KEY),
+    _id("id", **KEY),
+    _text("type"),
+    _sealed("data"),  # JSON under the ring's key
+    _text("actor", **NULL),
+    _text("tenant", **NULL),
+    _text("audience"),  # list, topic:KEY or broadcast
+    _number("recipients"),
+    _column("priority", SmallInteger(), **NULL),
+    _at("accepted_at"),
+    _at("send_at", **NULL),
+    _at("expires_at", **NULL),
+    _at("cancelled_at", **NULL),
+)
+
+idempotency = _table(
+    "idempotency",
+    _project(**KEY),
+    _text("key", **KEY),
+    _sealed("hash"),
+    _id("event_id"),
+    _at("expires_at"),
+    Index("idempotency_expiry", "expires_at"),  # the sweeper's clean-up
+)
+
+shards = _table(
+    "shards",
+    _project(**KEY),
+    _id("event_id", **KEY),
+    _number("number", **KEY, autoincrement=False),
+    _column("priority", SmallInteger()),
+    _text("members", **NULL),  # JSON list of recipient ids; null: a range of the topic's subscriptions
+    _text("after", **NULL),
+    _text("upto", **NULL),
+    _column("done", Boolean()),
+    _at("due_at"),
+    _number("recipients"),
+    _number("decided"),
+    _number("notifications"),
+    # work waiting to be decided; empty when there is none
+    Index(
+        "shards_due", "priority", "due_at", sqlite_where=text("done = 0"), postgresql_where=text("NOT done")
+    ),
+)
+
+# --- layer 2: decisions -----------------------------------------------------------------------------------------------
+
+notifications = _table(
+    "notifications",
+    _project(**KEY),
+    _id("id", **KEY),  # begins with the event's first 8 bytes: see clarion.model.ids
+    _id("event_id"),
+    _text("workflow"),
+    _number("version"),
+    _text("recipient"),
+    _text("tenant", **NULL),
+    _text("category", **NULL),
+    _at("created_at"),
+    _at("seen_at", **NULL),
+    _at("read_at", **NULL),
+    _at("archived_at", **NULL),
+    _at("snoozed_until", **NULL),
+    _at("inbox_seq", **NULL),  # set when it is in the inbox
+    _sealed("inbox", **NULL),  # title, body, action_url under the person's data key
+    Index("notifications_of", "project", "recipient", "id"),  # a person's notifications and inbox, newest first
+)
+
+deliveries = _table(
+    "deliveries",
+    _project(**KEY),
+    _id("id", **KEY),  # begins with the notification's first 12 bytes: see clarion.model.ids
+    _id("notification_id"),
+    _column("step", SmallInteger()),
+    _text("channel"),
+    _text("state"),
+    _text("reason", **NULL),
+    _column("priority", SmallInteger()),
+    _at("due_at", **NULL),
+    _id("contact_id", **NULL),
+    _text("provider", **NULL),
+    _number("policy_version"),
+    _number("attempts"),
+    _number("provider_attempts"),  # counted ones with the present provider
+    _column("possible_duplicate", Boolean()),
+    _at("slot_at", **NULL),  # when its cap slot was stamped
+    _id("lease", **NULL),  # the worker that is sending it
+    _text("reference", **NULL),  # the provider's id of what it accepted
+    _at("settled_at", **NULL),
+    # what a provider has to send, the most urgent first; empty when nothing waits
+    Index(
+        "deliveries_due",
+        "provider",
+        "priority",
+        "due_at",
+        sqlite_where=text("state = 'pending'"),
+        postgresql_where=text("state = 'pending'"),
+    ),
+    # what waits to be decided again
+    Index(
+        "deliveries_deferred",
+        "due_at",
+        sqlite_where=text("state = 'deferred'"),
+        postgresql_where=text("state = 'deferred'"),
+    ),
+    # what the dead were sending
+    Index(
+        "deliveries_leased",
+        "lease",
+        sqlite_where=text("state = 'sending'"),
+        postgresql_where=text("state = 'sending'"),
+    ),
+)
+
+dedupe_claims = _table(
+    "dedupe_claims",
+    _project(**KEY),
+    _text("workflow", **KEY),
+    _text("recipient", **KEY),
+    _sealed("key_hash", **KEY),
+    _id("event_id"),
+    _at("expires_at"),
+    Index("dedupe_expiry", "expires_at"),  # the sweeper's clean-up
+)
+
+#: Open and closed digests; `items` belong to exactly one.
+digest_buckets = _table(
+    "digest_buckets",
+    _project(**KEY),
+    _id("id", **KEY),
+    _text("recipient"),
+    _text("workflow"),
+    _text("channel"),
+    _text("key"),
+    _at("opened_at"),
+    _at("closes_at"),
+    _at("closed_at", **NULL),
+    Index(
+        "digest_open",
+        "project",
+        "recipient",
+        "workflow",
+        "channel",
+        "key",
+        unique=True,
+        sqlite_where=text("closed_at IS NULL"),
+        postgresql_where=text("closed_at IS NULL"),
+    ),
+)
+
+digest_items = _table(
+    "digest_items",
+    _project(**KEY),
+    _id("bucket_id", **KEY),
+    _id("delivery_id", **KEY),
+    _at("joined_at"),
+)
+
+# --- limits, embedded -------------------------------------------------------------------------------------------------
+
+#: The last sends that a cap counts, packed as in `clarion.limits.rolling`; type and channel as in `Counter`.
+cap_counters = _table(
+    "cap_counters",
+    _project(**KEY),
+    _text("recipient", **KEY),
+    _text("channel", **KEY),
+    _text("type", **KEY),
+    _sealed("sends"),
+)
+
+# --- layer 3: what providers keep here --------------------------------------------------------------------------------
+
+outbox = _table(
+    "outbox",
+    _project(**KEY),
+    _id("id", **KEY),  # derived from the delivery: capturing twice stores once
+    _id("delivery_id"),
+    _text("recipient"),
+    _text("channel"),
+    _sealed("content"),  # to and parts as JSON, under the person's data key
+    _at("at"),
+)
+
+# --- the ledger and its read models -----------------------------------------------------------------------------------
+
+
+def _facts(name: str) -> Table:
+    return _table(
+        name,
+        # The order in which facts may be read: on PostgreSQL a reader stays below every running transaction's xid.
+        _column("xid", BigInteger(), **KEY, autoincrement=False),
+        _column("position", BigInteger(), **KEY, autoincrement=False),
+        _project(),
+        _at("at"),
+        _text("kind"),
+        _column("version", SmallInteger()),
+        _id("subject", **NULL),
+        _text("recipient", **NULL),
+        _text("detail"),
+        Index(f"{name}_subject", "project", "subject"),  # timelines
+    )
+
+
+facts_operational = _facts("facts_operational")
+facts_record = _facts("facts_record")
+Index("facts_record_recipient", facts_record.c.project, facts_record.c.recipient)  # a person's consent record
+
+checkpoints = _table(
+    "checkpoints",
+    _text("projector", **KEY),
+    _text("stream", **KEY),
+    _column("xid", BigInteger()),
+    _column("position", BigInteger()),
+    _at("updated_at"),
+)
+
+daily_stats = _table(
+    "daily_stats",
+    _project(**KEY),
+    _text("day", **KEY),  # UTC, 2027-03-14
+    _text("workflow", **KEY),
+    _text("channel", **KEY),
+    _text("provider", **KEY),
+    _text("state", **KEY),
+    _text("reason", **KEY),
+    _column("count", BigInteger()),
+)
+
+provider_history = _table(
+    "provider_history",
+    _project(**KEY),
+    _text("provider", **KEY),
+    _at("minute", **KEY),  # ms of its start
+    _text("outcome", **KEY),
+    _column("count", BigInteger()),
+    _column("took_ms", BigInteger()),  # summed
+)
