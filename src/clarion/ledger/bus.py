@@ -14,7 +14,7 @@ import msgspec
 R = TypeVar("R")
 
 
-class Command(msgspec.Struct, frozen=True, kw_only=True, Generic[R]):
+class Command(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     """What may be asked, imperative; a batch. `R` is what its handler answers."""
 
     project: int
