@@ -28,7 +28,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     recipient: str | None = None
 
 
-class EventAccepted(Fact):
+class EventAccepted(Fact, frozen=True, kw_only=True):
     """Subject: the event."""
 
     type: str
@@ -38,13 +38,13 @@ class EventAccepted(Fact):
     tenant: str | None = None
 
 
-class EventCancelled(Fact):
+class EventCancelled(Fact, frozen=True, kw_only=True):
     """Subject: the event. `cancelled` deliveries were still waiting."""
 
     cancelled: int
 
 
-class NotificationDecided(Fact):
+class NotificationDecided(Fact, frozen=True, kw_only=True):
     """Subject: the notification. One row a channel step: [step, channel, verdict, reason, until, deliveries, trace].
 
     `deliveries` are shown ids, `trace` is a list of [rule, result, detail]. `again` tells a decision taken anew.
@@ -58,7 +58,7 @@ class NotificationDecided(Fact):
     again: str | None = None
 
 
-class DeliveryAttempted(Fact):
+class DeliveryAttempted(Fact, frozen=True, kw_only=True):
     """Subject: the notification. One provider call and its classified outcome, and what follows from it."""
 
     delivery: str
@@ -77,7 +77,7 @@ class DeliveryAttempted(Fact):
     took_ms: int = 0
 
 
-class DeliveryCancelled(Fact):
+class DeliveryCancelled(Fact, frozen=True, kw_only=True):
     """Subject: the notification."""
 
     delivery: str
@@ -86,14 +86,14 @@ class DeliveryCancelled(Fact):
     reason: str
 
 
-class NotificationTouched(Fact):
+class NotificationTouched(Fact, frozen=True, kw_only=True):
     """Subject: the notification. What the person did: seen, read, unread, archived, unarchived, snoozed."""
 
     act: str
     until: int | None = None
 
 
-class ReceiptRecorded(Fact):
+class ReceiptRecorded(Fact, frozen=True, kw_only=True):
     """Subject: the notification."""
 
     delivery: str
@@ -104,7 +104,7 @@ class ReceiptRecorded(Fact):
     code: str | None = None
 
 
-class ProviderDemoted(Fact):
+class ProviderDemoted(Fact, frozen=True, kw_only=True):
     """Traffic leaves a provider; the figures that led to it."""
 
     provider: str
@@ -114,7 +114,7 @@ class ProviderDemoted(Fact):
     to: str | None = None
 
 
-class ProviderRestored(Fact):
+class ProviderRestored(Fact, frozen=True, kw_only=True):
     """Traffic comes back to a provider."""
 
     provider: str
@@ -123,7 +123,7 @@ class ProviderRestored(Fact):
     samples: int
 
 
-class RecipientChanged(Fact):
+class RecipientChanged(Fact, frozen=True, kw_only=True):
     """The profile's fields that were set or cleared (names only)."""
 
     STREAM: ClassVar[Stream] = "record"
@@ -131,13 +131,13 @@ class RecipientChanged(Fact):
     created: bool = False
 
 
-class RecipientErased(Fact):
+class RecipientErased(Fact, frozen=True, kw_only=True):
     """The person's data key was destroyed with all that only it could open."""
 
     STREAM: ClassVar[Stream] = "record"
 
 
-class ContactPointChanged(Fact):
+class ContactPointChanged(Fact, frozen=True, kw_only=True):
     """Subject: the contact point. `act`: added, updated, removed, pruned (by a provider's word)."""
 
     STREAM: ClassVar[Stream] = "record"
@@ -147,7 +147,7 @@ class ContactPointChanged(Fact):
     cause: str | None = None
 
 
-class PreferenceSet(Fact):
+class PreferenceSet(Fact, frozen=True, kw_only=True):
     """One preference as it is from now on; `scope` is "", "type:KEY" or "category:NAME". The consent record."""
 
     STREAM: ClassVar[Stream] = "record"
@@ -162,7 +162,7 @@ class PreferenceSet(Fact):
     by: str | None = None  #: api, token or unsubscribe
 
 
-class Subscribed(Fact):
+class Subscribed(Fact, frozen=True, kw_only=True):
     """Recipients joined a topic."""
 
     STREAM: ClassVar[Stream] = "record"
@@ -170,7 +170,7 @@ class Subscribed(Fact):
     recipients: list[str]
 
 
-class Unsubscribed(Fact):
+class Unsubscribed(Fact, frozen=True, kw_only=True):
     """Recipients left a topic."""
 
     STREAM: ClassVar[Stream] = "record"
@@ -178,7 +178,7 @@ class Unsubscribed(Fact):
     recipients: list[str]
 
 
-class AddressSuppressed(Fact):
+class AddressSuppressed(Fact, frozen=True, kw_only=True):
     """Subject: the suppression."""
 
     STREAM: ClassVar[Stream] = "record"
@@ -187,14 +187,14 @@ class AddressSuppressed(Fact):
     expires_at: int | None = None
 
 
-class SuppressionLifted(Fact):
+class SuppressionLifted(Fact, frozen=True, kw_only=True):
     """Subject: the suppression."""
 
     STREAM: ClassVar[Stream] = "record"
     channel: str
 
 
-class WorkflowVersionStored(Fact):
+class WorkflowVersionStored(Fact, frozen=True, kw_only=True):
     """A new version of a workflow is the current one."""
 
     STREAM: ClassVar[Stream] = "record"
@@ -203,14 +203,14 @@ class WorkflowVersionStored(Fact):
     source: str
 
 
-class TenantChanged(Fact):
+class TenantChanged(Fact, frozen=True, kw_only=True):
     """A tenant's defaults were replaced."""
 
     STREAM: ClassVar[Stream] = "record"
     tenant: str
 
 
-class KeyCreated(Fact):
+class KeyCreated(Fact, frozen=True, kw_only=True):
     """Subject: the API key."""
 
     STREAM: ClassVar[Stream] = "record"
@@ -219,14 +219,14 @@ class KeyCreated(Fact):
     by: str | None = None
 
 
-class KeyRevoked(Fact):
+class KeyRevoked(Fact, frozen=True, kw_only=True):
     """Subject: the API key."""
 
     STREAM: ClassVar[Stream] = "record"
     by: str | None = None
 
 
-class ProjectCreated(Fact):
+class ProjectCreated(Fact, frozen=True, kw_only=True):
     """A new isolation boundary."""
 
     STREAM: ClassVar[Stream] = "record"
