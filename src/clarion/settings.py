@@ -1,0 +1,198 @@
+"""The settings: `default.toml` (the documentation), under `clarion.toml`, under the environment. Plain data."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from clarion.model.errors import Misconfigured
+from clarion.model.words import Channel
+
+CONFIG_FILE = "clarion.toml"
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class ProviderSettings(_Section):
+    """One `[[providers]]` entry."""
+
+    name: str
+    kind: str
+    channel: Channel
+    base_url: str | None = None
+    rate_per_second: float | None = None
+    config: dict[str, Any] = {}
+
+
+class Api(_Section):
+    """`[api]`"""
+
+    rate_per_second: float
+    burst: int
+    open_docs: bool
+
+
+class Log(_Section):
+    """`[log]`"""
+
+    level: str
+    format: str
+
+
+class Decisions(_Section):
+    """`[decisions]`"""
+
+    attention_budget: int
+    batch: int
+
+
+class Deliveries(_Section):
+    """`[deliveries]`"""
+
+    max_in_flight: int
+    unknown_ttl_hours: int
+
+
+class ChainSettings(_Section):
+    """`[chain_policy]`"""
+
+    retries: int
+    base_delay_seconds: float
+    max_delay_seconds: float
+    min_success_rate: float
+    health_window_seconds: float
+    min_samples: int
+    probe_interval_seconds: float
+
+
+class Retention(_Section):
+    """`[retention]`"""
+
+    idempotency_days: int
+
+
+class Settings(_Section):
+    """Everything that can be set; see `default.toml` for what each means."""
+
+    database_url: str
+    redis_url: str
+    engine: str
+    broker_url: str
+    host: str
+    port: int
+    admin_key: str
+    encryption_keys: str
+    encryption_keys_file: str
+    public_url: str
+    tls_cert: str
+    tls_key: str
+    workflows_dir: str
+    api: Api
+    log: Log
+    decisions: Decisions
+    deliveries: Deliveries
+    chain_policy: ChainSettings
+    retention: Retention
+    providers: tuple[ProviderSettings, ...] = ()
+    chains: dict[Channel, tuple[str, ...]] = {}
+
+    @property
+    def url(self) -> str:
+        """Where people and messages find this server."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        scheme = "https" if self.tls_cert else "http"
+        return f"{scheme}://{self.host}:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"Settings(engine={self.engine!r}, host={self.host!r}, port={self.port})"  # no URL or key: they hold secrets
+
+
+def defaults() -> dict[str, Any]:
+    """The default settings as plain data."""
+    return tomllib.loads(resources.files("clarion").joinpath("default.toml").read_text())
+
+
+def load(config: Path | None, environment: Mapping[str, str]) -> Settings:
+    """The settings in force. `config` None: `clarion.toml` of the working folder, if there is one. Raises Misconfigured."""
+    plain = defaults()
+    path = config or Path(CONFIG_FILE)
+    if config is not None or path.exists():
+        _overlay(plain, _read(path), str(path))
+    _overlay(plain, _from_environment(environment, plain), "the environment")
+    try:
+        settings = msgspec.convert(plain, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise Misconfigured(f"the settings are wrong: {error} (see the commented default.toml)") from None
+    _check(settings)
+    return settings
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise Misconfigured(f"can't read the settings file {path}: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise Misconfigured(f"{path} isn't valid TOML: {error}") from None
+
+
+def _overlay(under: dict[str, Any], over: Mapping[str, Any], source: str) -> None:
+    for key, value in over.items():
+        if key not in under and key not in ("providers", "chains"):
+            raise Misconfigured(f"{source} sets {key!r}, which isn't a setting; the settings are {', '.join(sorted(under))}")
+        if isinstance(value, dict) and isinstance(under.get(key), dict):
+            _overlay_section(under[key], value, key, source)
+        else:
+            under[key] = value
+
+
+def _overlay_section(under: dict[str, Any], over: Mapping[str, Any], section: str, source: str) -> None:
+    for key, value in over.items():
+        if key not in under and section != "chains":
+            raise Misconfigured(f"{source} sets [{section}] {key!r}; that section has {', '.join(sorted(under))}")
+        under[key] = value
+
+
+def _from_environment(environment: Mapping[str, str], known: Mapping[str, Any]) -> dict[str, Any]:
+    """CLARION_PORT and CLARION_API__BURST; other CLARION_ variables (as CLARION_TEST_POSTGRES_URL) aren't settings."""
+    found: dict[str, Any] = {}
+    for name, value in environment.items():
+        if not name.startswith("CLARION_"):
+            continue
+        section, _, key = name.removeprefix("CLARION_").lower().partition("__")
+        if key and isinstance(known.get(section), dict):
+            found.setdefault(section, {})[key] = value
+        elif not key and section in known and not isinstance(known[section], dict):
+            found[section] = value
+    return found
+
+
+def _check(settings: Settings) -> None:
+    if settings.engine not in ("embedded", "celery"):
+        raise Misconfigured(f"engine is {settings.engine!r}: write embedded or celery")
+    if settings.engine == "celery":
+        raise Misconfigured("engine = celery isn't available in this release: leave CLARION_ENGINE at embedded")
+    if settings.admin_key and len(settings.admin_key) < 32:
+        raise Misconfigured("CLARION_ADMIN_KEY is shorter than 32 characters: take a longer one, or leave it to be made")
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        raise Misconfigured("CLARION_TLS_CERT and CLARION_TLS_KEY go together: set both or none")
+    if settings.retention.idempotency_days < 7:
+        raise Misconfigured("[retention] idempotency_days: keys live at least 7 days")
+    names = [p.name for p in settings.providers]
+    if twice := {n for n in names if names.count(n) > 1}:
+        raise Misconfigured(f"two providers are named {', '.join(sorted(twice))}: names are unique")
+    channels = {p.name: p.channel for p in settings.providers}
+    for channel, chain in settings.chains.items():
+        for name in chain:
+            if name not in channels:
+                raise Misconfigured(f"[chains] {channel} names {name!r}, which no [[providers]] entry has")
+            if channels[name] is not channel:
+                raise Misconfigured(f"[chains] {channel} names {name!r}, which carries {channels[name]}")
