@@ -1,0 +1,142 @@
+"""What tests ask for by name: databases on both kinds of server, Redis, mail, a browser.
+
+Servers start when first asked for, once a run. Where one can't be had, its tests skip; with CI=true they fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+import redis
+
+from clarion.storage import Database, open_database
+from clarion.storage.schema import migrate
+from tests.databases import Databases
+from tests.servers import Keeper, Name, NotHere, shared_url
+from tests.smtp_sink import SmtpSink
+
+_KEEPER = pytest.StashKey[Keeper]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # xdist's workers ask the keeper of the run
+        config.stash[_KEEPER] = Keeper()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _KEEPER in config.stash:
+        config.stash[_KEEPER].close()
+
+
+def missing(what: str) -> NoReturn:
+    """Skips the test, or fails it where nothing may be missing."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+def _server(name: Name) -> str:
+    try:
+        return shared_url(name)
+    except NotHere as error:
+        missing(f"no {name}: {error}")
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator[Databases]:
+    """Makes databases on the run's PostgreSQL."""
+    made = Databases(_server("postgres"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def postgres_url(databases: Databases) -> Iterator[str]:
+    """An empty PostgreSQL database of this test's own."""
+    url = databases.create()
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """An SQLite database of this test's own that doesn't exist yet."""
+    return f"sqlite:///{tmp_path}/clarion.db"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """An empty database: the test runs once on SQLite, once on PostgreSQL."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture(scope="session")
+def postgres_template(databases: Databases) -> Iterator[str]:
+    """A PostgreSQL database with the schema, to copy from; nobody may connect to it."""
+    url = databases.create()
+    databases.run(migrate(url))
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite database with the schema, to copy from."""
+    path = tmp_path_factory.mktemp("template") / "clarion.db"
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(migrate(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture
+def migrated_postgres_url(databases: Databases, postgres_template: str) -> Iterator[str]:
+    """A PostgreSQL database with the schema and no rows."""
+    url = databases.create(postgres_template)
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+def migrated_sqlite_url(sqlite_url: str, sqlite_template: Path) -> str:
+    """An SQLite database with the schema and no rows."""
+    shutil.copy(sqlite_template, sqlite_url.removeprefix("sqlite:///"))
+    return sqlite_url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def migrated_url(request: pytest.FixtureRequest) -> str:
+    """A database with the schema and no rows: the test runs once on SQLite, once on PostgreSQL."""
+    url: str = request.getfixturevalue(f"migrated_{request.param}_url")
+    return url
+
+
+@pytest.fixture
+async def database(migrated_url: str) -> AsyncIterator[Database]:
+    """`migrated_url`, opened."""
+    opened = await open_database(migrated_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def redis_url() -> str:
+    """An empty Redis database, this worker's own (its number is the worker's). What it held is gone."""
+    number = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    url = f"{_server('redis').rsplit('/', 1)[0]}/{number}"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
+
+
+@pytest.fixture
+def smtp_sink() -> Iterator[SmtpSink]:
+    """An SMTP server that keeps what it gets; no authentication, no TLS (make an SmtpSink yourself for those)."""
+    with SmtpSink() as sink:
+        yield sink

