@@ -20,7 +20,7 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pass
 
 
-class ProviderSettings(_Section):
+class ProviderSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One `[[providers]]` entry."""
 
     name: str
@@ -31,7 +31,7 @@ class ProviderSettings(_Section):
     config: dict[str, Any] = {}
 
 
-class Api(_Section):
+class Api(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[api]`"""
 
     rate_per_second: float
@@ -39,28 +39,28 @@ class Api(_Section):
     open_docs: bool
 
 
-class Log(_Section):
+class Log(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[log]`"""
 
     level: str
     format: str
 
 
-class Decisions(_Section):
+class Decisions(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[decisions]`"""
 
     attention_budget: int
     batch: int
 
 
-class Deliveries(_Section):
+class Deliveries(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[deliveries]`"""
 
     max_in_flight: int
     unknown_ttl_hours: int
 
 
-class ChainSettings(_Section):
+class ChainSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[chain_policy]`"""
 
     retries: int
@@ -72,13 +72,13 @@ class ChainSettings(_Section):
     probe_interval_seconds: float
 
 
-class Retention(_Section):
+class Retention(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[retention]`"""
 
     idempotency_days: int
 
 
-class Settings(_Section):
+class Settings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set; see `default.toml` for what each means."""
 
     database_url: str
@@ -147,7 +147,9 @@ def _read(path: Path) -> dict[str, Any]:
 def _overlay(under: dict[str, Any], over: Mapping[str, Any], source: str) -> None:
     for key, value in over.items():
         if key not in under and key not in ("providers", "chains"):
-            raise Misconfigured(f"{source} sets {key!r}, which isn't a setting; the settings are {', '.join(sorted(under))}")
+            raise Misconfigured(
+                f"{source} sets {key!r}, which isn't a setting; the settings are {', '.join(sorted(under))}"
+            )
         if isinstance(value, dict) and isinstance(under.get(key), dict):
             _overlay_section(under[key], value, key, source)
         else:
@@ -181,7 +183,9 @@ def _check(settings: Settings) -> None:
     if settings.engine == "celery":
         raise Misconfigured("engine = celery isn't available in this release: leave CLARION_ENGINE at embedded")
     if settings.admin_key and len(settings.admin_key) < 32:
-        raise Misconfigured("CLARION_ADMIN_KEY is shorter than 32 characters: take a longer one, or leave it to be made")
+        raise Misconfigured(
+            "CLARION_ADMIN_KEY is shorter than 32 characters: take a longer one, or leave it to be made"
+        )
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise Misconfigured("CLARION_TLS_CERT and CLARION_TLS_KEY go together: set both or none")
     if settings.retention.idempotency_days < 7:

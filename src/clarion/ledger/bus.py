@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-R = TypeVar("R")
+R = TypeVar("R", covariant=True)
 
 
 class Command(msgspec.Struct, Generic[R], frozen=True, kw_only=True):

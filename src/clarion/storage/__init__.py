@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from clarion.model.errors import Misconfigured
+from clarion.storage import tables
 from clarion.storage.database import Database, Lane, Row, Tx, Work
 
-__all__ = ["Database", "Lane", "Row", "Tx", "Work", "open_database", "sqlite_path"]
+__all__ = ["Database", "Lane", "Row", "Tx", "Work", "open_database", "sqlite_path", "tables"]
 
 
 def sqlite_path(url: str) -> Path | None:
@@ -16,7 +17,9 @@ def sqlite_path(url: str) -> Path | None:
         return None
     scheme, _, rest = url.partition(":///")
     if scheme != "sqlite" or not rest:
-        raise Misconfigured(f"CLARION_DATABASE_URL is {url!r}: write sqlite:///clarion.db (a path relative to the folder)")
+        raise Misconfigured(
+            f"CLARION_DATABASE_URL is {url!r}: write sqlite:///clarion.db (a path relative to the folder)"
+        )
     return Path(rest)
 
 

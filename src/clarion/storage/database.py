@@ -44,6 +44,16 @@ class Tx(ABC):
 
     dialect: Dialect
 
+    @property
+    def lock_rows(self) -> str:
+        """What makes a SELECT lock its rows; SQLite's one writer holds everything already."""
+        return " FOR UPDATE" if self.dialect == "postgresql" else ""
+
+    @property
+    def skip_locked(self) -> str:
+        """As `lock_rows`, passing over rows that another transaction has locked."""
+        return " FOR UPDATE SKIP LOCKED" if self.dialect == "postgresql" else ""
+
     @abstractmethod
     async def fetch(self, statement: Statement, /, **values: Any) -> Sequence[Row]:
         """All rows of a statement."""

@@ -72,7 +72,7 @@ class PostgresTx(Tx):
 
     async def append_rows(self, stream: str, rows: Sequence[Sequence[Any]]) -> None:
         text = (
-            f"INSERT INTO facts_{stream} (xid, position, project, at, kind, version, subject, recipient, detail) "  # noqa: S608  # nosec B608
+            f"INSERT INTO facts_{stream} (xid, position, project, at, kind, version, subject, recipient, detail) "  # nosec B608
             f"SELECT pg_current_xact_id()::text::bigint, nextval('facts_{stream}_position'), u.* FROM unnest("
             "$1::integer[], $2::bigint[], $3::text[], $4::smallint[], $5::bytea[], $6::text[], $7::text[]) AS u"
         )

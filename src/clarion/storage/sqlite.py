@@ -77,7 +77,7 @@ class SqliteTx(Tx):
         for start in range(0, len(rows), size):
             chunk = rows[start : start + size]
             text = (
-                f'INSERT INTO "{table.name}" ({names}) VALUES {", ".join([place] * len(chunk))} '  # noqa: S608  # nosec B608
+                f'INSERT INTO "{table.name}" ({names}) VALUES {", ".join([place] * len(chunk))} '  # nosec B608
                 f"ON CONFLICT DO NOTHING RETURNING {back}"
             )
             new += self._connection.execute(text, [value for row in chunk for value in row]).fetchall()
@@ -86,9 +86,9 @@ class SqliteTx(Tx):
     async def append_rows(self, stream: str, rows: Sequence[Sequence[Any]]) -> None:
         table = f"facts_{stream}"
         # Safe without gaps: only one writer at a time holds the database.
-        last = self._connection.execute(f"SELECT max(position) FROM {table} WHERE xid = 0").fetchone()[0] or 0  # noqa: S608  # nosec B608
+        last = self._connection.execute(f"SELECT max(position) FROM {table} WHERE xid = 0").fetchone()[0] or 0  # nosec B608
         self._connection.executemany(
-            f"INSERT INTO {table} (xid, position, project, at, kind, version, subject, recipient, detail) "  # noqa: S608  # nosec B608
+            f"INSERT INTO {table} (xid, position, project, at, kind, version, subject, recipient, detail) "  # nosec B608
             "VALUES (0, ?, ?, ?, ?, ?, ?, ?, ?)",
             [(position, *row) for position, row in zip(count(last + 1), rows, strict=False)],
         )

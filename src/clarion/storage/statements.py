@@ -110,7 +110,7 @@ def insert_text(table: Table, columns: tuple[str, ...], conflict: str, dialect: 
         source = f"VALUES ({', '.join('?' * len(columns))})"
     else:
         source = f"SELECT * FROM unnest({', '.join(f'${i + 1}::{_array(table, c)}' for i, c in enumerate(columns))})"
-    return f'INSERT INTO "{table.name}" ({names}) {source}{conflict}'  # noqa: S608  # nosec B608: names from tables.py
+    return f'INSERT INTO "{table.name}" ({names}) {source}{conflict}'  # nosec B608: names from tables.py
 
 
 @lru_cache(maxsize=256)
@@ -130,14 +130,14 @@ def update_text(table: Table, key: tuple[str, ...], columns: tuple[str, ...], on
         sets = ", ".join(f'"{c}" = ?{i + len(key) + 1}' for i, c in enumerate(columns))
         where = " AND ".join(f'"{c}" = ?{i + 1}' for i, c in enumerate(key))
         extra = f" AND ({only})" if only else ""
-        return f'UPDATE "{table.name}" AS t SET {sets} WHERE {where}{extra}'  # noqa: S608  # nosec B608: names from tables.py
+        return f'UPDATE "{table.name}" AS t SET {sets} WHERE {where}{extra}'  # nosec B608: names from tables.py
     names = ", ".join(f'"{c}"' for c in key + columns)
     arrays = ", ".join(f"${i + 1}::{_array(table, c)}" for i, c in enumerate(key + columns))
     sets = ", ".join(f'"{c}" = new."{c}"' for c in columns)
     where = " AND ".join(f't."{c}" = new."{c}"' for c in key)
     extra = f" AND ({only})" if only else ""
     return (
-        f'UPDATE "{table.name}" t SET {sets} '  # noqa: S608  # nosec B608: names from tables.py
+        f'UPDATE "{table.name}" t SET {sets} '  # nosec B608: names from tables.py
         f"FROM (SELECT * FROM unnest({arrays}) AS u({names})) new WHERE {where}{extra}"
     )
 

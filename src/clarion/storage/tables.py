@@ -1,13 +1,28 @@
 """Every table of Clarion, for SQLite and PostgreSQL alike.
 
-Conventions: every row and unique key starts with its `project` (except those listed in `WITHOUT_PROJECT`); ids are 16 bytes; instants
-are ms since the epoch; only types that both drivers take as they are (int, text, bytes, bool), so that no value is
-converted on the way. JSON is text, sealed values are bytes (see `clarion.security.encryption`). What an index is for stands beside it.
+Conventions: every row and unique key starts with its `project` (except those listed in `WITHOUT_PROJECT`); ids are
+16 bytes; instants are ms since the epoch; only types that both drivers take as they are (int, text, bytes, bool), so
+that no value is converted on the way. JSON is text, sealed values are bytes (see `clarion.security.encryption`). What
+an index is for stands beside it.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, SmallInteger, Table, Text, text
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
 from sqlalchemy.types import TypeEngine
 
 metadata = MetaData()
@@ -27,7 +42,7 @@ def _id(name: str, **options: object) -> Column[bytes]:
     return Column(name, LargeBinary(16), **{"nullable": False, **options})  # type: ignore[arg-type]
 
 
-def _column(name: str, kind: TypeEngine[object], **options: object) -> Column[object]:
+def _column(name: str, kind: TypeEngine[Any], **options: object) -> Column[object]:
     return Column(name, kind, **{"nullable": False, **options})  # type: ignore[arg-type]
 
 
@@ -187,7 +202,7 @@ events = _table(
     _text("actor", **NULL),
     _text("tenant", **NULL),
     _text("audience"),  # list, topic:KEY or broadcast
-    _number("recipients"),
+    _text("workflows"),  # JSON [[key, version], ...]: a run keeps its versions
     _column("priority", SmallInteger(), **NULL),
     _at("accepted_at"),
     _at("send_at", **NULL),
@@ -220,9 +235,7 @@ shards = _table(
     _number("decided"),
     _number("notifications"),
     # work waiting to be decided; empty when there is none
-    Index(
-        "shards_due", "priority", "due_at", sqlite_where=text("done = 0"), postgresql_where=text("NOT done")
-    ),
+    Index("shards_due", "priority", "due_at", sqlite_where=text("done = 0"), postgresql_where=text("NOT done")),
 )
 
 # --- layer 2: decisions -----------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Prints the DDL of `tables.py` for one dialect: what a first migration is made of.
 
-    python -m clarion.storage.migrations.ddl sqlite > versions/0001.sqlite.sql
+python -m clarion.storage.migrations.ddl sqlite > versions/0001.sqlite.sql
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ def ddl(name: str) -> str:
     statements = []
     for table in metadata.sorted_tables:
         statements.append(str(CreateTable(table).compile(dialect=dialect)))
-        statements += [str(CreateIndex(i).compile(dialect=dialect)) for i in sorted(table.indexes, key=lambda i: str(i.name))]
+        statements += [
+            str(CreateIndex(i).compile(dialect=dialect)) for i in sorted(table.indexes, key=lambda i: str(i.name))
+        ]
     if name == "postgresql":
         statements += [f"CREATE SEQUENCE facts_{stream}_position" for stream in ("operational", "record")]
     return ";\n\n".join(s.strip().replace("\t", "  ") for s in statements) + ";\n"

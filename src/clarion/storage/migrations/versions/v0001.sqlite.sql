@@ -141,7 +141,7 @@ CREATE TABLE events (
   actor TEXT, 
   tenant TEXT, 
   audience TEXT NOT NULL, 
-  recipients INTEGER NOT NULL, 
+  workflows TEXT NOT NULL, 
   priority SMALLINT, 
   accepted_at BIGINT NOT NULL, 
   send_at BIGINT, 

@@ -1,0 +1,181 @@
+"""The batch driver: takes shards, decides everybody in them, records the verdicts and the shards' end in one transaction.
+
+A kill at any line loses nothing: until the transaction commits the shards stay open, and what is decided again comes out
+under the same derived ids (and slot owners), so that nothing is made or counted twice.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from clarion.clock import Clock
+from clarion.decisions import shards
+from clarion.decisions.contexts import Contexts, DedupeKey, claim, claimed_by_others
+from clarion.decisions.recording import Recorded, Route, record, write
+from clarion.decisions.rules import candidates, verdicts
+from clarion.decisions.shards import OpenShard, ShardRef
+from clarion.limits.interface import LimitsStore
+from clarion.model.decision import Candidate, Context, Grant, SlotRequest
+from clarion.model.ids import Id
+from clarion.model.jobs import DELIVER, Job
+from clarion.model.words import Reason, VerdictKind
+from clarion.storage import Database, Lane, Tx, tables
+
+Announce = Callable[[Sequence[Job]], Awaitable[None]]
+
+#: Verdicts of rule 1: what they stop doesn't claim a dedupe key.
+_BEFORE_DEDUPE = frozenset({Reason.WORKFLOW_DISABLED, Reason.CONDITION_FALSE, Reason.EXPIRED, Reason.CANCELLED})
+
+
+class Case(NamedTuple):
+    """A context on its way through the driver."""
+
+    ref: ShardRef
+    context: Context
+    key: DedupeKey | None
+
+
+class Decider:
+    """Layer 2 at work."""
+
+    def __init__(
+        self, db: Database, limits: LimitsStore, contexts: Contexts, route: Route, clock: Clock, announce: Announce,
+        batch: int,
+    ) -> None:  # fmt: skip
+        self._db, self._limits, self._contexts, self._route = db, limits, contexts, route
+        self._clock, self._announce, self._batch = clock, announce, batch
+
+    async def decide_due(self, priorities: Sequence[int]) -> int:
+        """Decides what waits in these queues, up to a batch; gives the number of shards, 0 when there is nothing."""
+        now = self._clock.now()
+        refs = await self._db.read(lambda tx: shards.due(tx, priorities, now, self._batch))
+        if refs:
+            await self.decide(refs)
+        return len(refs)
+
+    async def decide(self, refs: Sequence[ShardRef]) -> None:
+        """Decides these shards; passes over those that are decided already."""
+        now = self._clock.now()
+        opened = await self._db.read(lambda tx: shards.load(tx, refs))
+        if missing := set(refs) - {s.ref for s in opened}:
+            cut = await self._db.write(lambda tx: shards.cut(tx, sorted(missing), now), Lane.DECISIONS)
+            opened += await self._db.read(lambda tx: shards.load(tx, cut))
+        for part in _parts(opened, self._batch):
+            await self._decide_part(part)
+
+    async def _decide_part(self, opened: Sequence[OpenShard]) -> None:
+        now = self._clock.now()
+        cases = await self._db.read(lambda tx: self._load(tx, opened, now))
+        found = candidates([c.context for c in cases], now)
+        grants: Mapping[Id, Grant] = {}
+        if not self._limits.in_transaction:
+            grants = await self._limits.reserve(requests_of(found), now)
+
+        async def work(tx: Tx) -> tuple[Recorded, list[SlotRequest]]:
+            return await self._commit(tx, opened, cases, found, grants, now)
+
+        recorded, given_back = await self._db.write(work, Lane.DECISIONS)
+        if given_back:
+            await self._limits.release(given_back)
+        await self._announce([Job(DELIVER, queue, provider) for provider, queue in sorted(recorded.due)])
+
+    async def _load(self, tx: Tx, opened: Sequence[OpenShard], now: int) -> list[Case]:
+        runs = await self._contexts.runs(tx, {(s.ref.project, s.ref.event_id) for s in opened})
+        people = await self._contexts.people(
+            tx,
+            ((s.ref.project, member) for s in opened for member in s.members),
+            ((p, run.event.tenant) for (p, _), run in runs.items() if run.event.tenant is not None),
+            now,
+        )
+        cases = []
+        for shard in opened:
+            run = runs[shard.ref.project, shard.ref.event_id]
+            for workflow in run.workflows:
+                for member in shard.members:
+                    context = self._contexts.context(run, workflow, people, member)
+                    cases.append(Case(shard.ref, context, self._contexts.dedupe_key(context)))
+        keys = [(c.key, c.context.event.id) for c in cases if c.key is not None]
+        taken = await claimed_by_others(tx, keys, now) if keys else set()
+        return [_as_duplicate(c) if c.key and (c.key, c.context.event.id) in taken else c for c in cases]
+
+    async def _commit(
+        self,
+        tx: Tx,
+        opened: Sequence[OpenShard],
+        cases: Sequence[Case],
+        found: Sequence[list[Candidate]],
+        grants: Mapping[Id, Grant],
+        now: int,
+    ) -> tuple[Recorded, list[SlotRequest]]:
+        still = await shards.still_open(tx, [s.ref for s in opened])
+        pairs = [(case, list(c)) for case, c in zip(cases, found, strict=True) if case.ref in still]
+        pairs, given_back = await self._drop_duplicates(tx, pairs, now)
+        if self._limits.in_transaction:
+            grants = await self._limits.reserve(requests_of([c for _, c in pairs]), now, tx)
+        decided = verdicts([case.context for case, _ in pairs], [c for _, c in pairs], grants, now)
+        recorded = record(decided, now, self._route)
+        await write(tx, recorded)
+        await _mark_done(tx, opened, still, pairs)
+        return recorded, [] if self._limits.in_transaction else given_back
+
+    async def _drop_duplicates(
+        self, tx: Tx, pairs: list[tuple[Case, list[Candidate]]], now: int
+    ) -> tuple[list[tuple[Case, list[Candidate]]], list[SlotRequest]]:
+        """Claims the dedupe keys; who loses the race is decided anew, as a duplicate."""
+        claims = [
+            (case.key, case.context.event.id, now + case.context.workflow.dedupe.window)
+            for case, found in pairs
+            if case.key and case.context.workflow.dedupe and not case.context.duplicate and _claims(found)
+        ]
+        lost = await claim(tx, claims, now) if claims else set()
+        if not lost:
+            return pairs, []
+        kept, given_back = [], []
+        for case, found in pairs:
+            if case.key and (case.key, case.context.event.id) in lost:
+                given_back += requests_of([found])
+                duplicate = _as_duplicate(case)
+                kept.append((duplicate, candidates([duplicate.context], now)[0]))
+            else:
+                kept.append((case, found))
+        return kept, given_back
+
+
+def requests_of(found: Sequence[Sequence[Candidate]]) -> list[SlotRequest]:
+    """The slots that candidates ask for, in order."""
+    return [c.request for inner in found for c in inner if c.request is not None]
+
+
+def _claims(found: Sequence[Candidate]) -> bool:
+    return any(c.verdict.verdict is not VerdictKind.SUPPRESS or c.verdict.reason not in _BEFORE_DEDUPE for c in found)
+
+
+def _as_duplicate(case: Case) -> Case:
+    return case._replace(context=msgspec.structs.replace(case.context, duplicate=True))
+
+
+def _parts(opened: Sequence[OpenShard], most: int) -> list[list[OpenShard]]:
+    """Shards in parts of about `most` people, in order."""
+    parts: list[list[OpenShard]] = []
+    people = most
+    for shard in opened:
+        if people + len(shard.members) > most and (people or not parts):
+            parts.append([])
+            people = 0
+        parts[-1].append(shard)
+        people += len(shard.members)
+    return parts
+
+
+async def _mark_done(
+    tx: Tx, opened: Sequence[OpenShard], still: set[ShardRef], pairs: Sequence[tuple[Case, list[Candidate]]]
+) -> None:
+    made: dict[ShardRef, int] = defaultdict(int)
+    for case, _ in pairs:
+        made[case.ref] += 1
+    rows = [(*s.ref, True, len(s.members), made[s.ref]) for s in sorted(opened) if s.ref in still]
+    await tx.update(tables.shards, ("project", "event_id", "number"), ("done", "decided", "notifications"), rows)

@@ -1,0 +1,131 @@
+"""Verdicts as rows and facts: what a batch of decisions writes, in bulk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from clarion.ledger.facts import NotificationDecided
+from clarion.model import ids
+from clarion.model.decision import Decided, Verdict
+from clarion.model.ids import Id
+from clarion.model.people import ContactPoint
+from clarion.model.words import Channel, ContactKind, DeliveryState, Priority, Reason, VerdictKind
+from clarion.storage import Tx, tables
+
+#: The provider that a channel's next message for a kind of contact point goes to (kind None: in_app).
+Route = Callable[[Channel, ContactKind | None], str]
+
+NOTIFICATION = (
+    "project", "id", "event_id", "workflow", "version", "recipient", "tenant", "category", "created_at",
+)  # fmt: skip
+DELIVERY = (
+    "project", "id", "notification_id", "step", "channel", "state", "reason", "priority", "due_at", "contact_id",
+    "provider", "policy_version", "attempts", "provider_attempts", "possible_duplicate", "slot_at", "settled_at",
+)  # fmt: skip
+
+_STATES = {
+    VerdictKind.DELIVER: DeliveryState.PENDING,
+    VerdictKind.DEFER: DeliveryState.DEFERRED,
+    VerdictKind.DIGEST: DeliveryState.DEFERRED,  # waits in its bucket
+}
+_SUPPRESSED = {
+    Reason.CANCELLED: DeliveryState.CANCELLED,
+    Reason.EXPIRED: DeliveryState.EXPIRED,
+}
+
+#: Releases after quiet hours and windows are spread over this many ms, so that 08:00 isn't a stampede.
+SPREAD = 60_000
+_SPREAD_REASONS = frozenset({Reason.QUIET_HOURS, Reason.SEND_WINDOW, Reason.DELIVERY_WINDOW})
+
+
+class Recorded(NamedTuple):
+    """What the verdicts on a batch come to."""
+
+    notifications: list[tuple[Any, ...]]
+    deliveries: list[tuple[Any, ...]]
+    facts: list[NotificationDecided]
+    due: set[tuple[str, Priority]]  #: providers that have something to send now, by queue
+
+
+def state_of(verdict: Verdict) -> DeliveryState:
+    """The state in which a verdict leaves its delivery."""
+    if verdict.verdict is VerdictKind.SUPPRESS:
+        return _SUPPRESSED.get(verdict.reason, DeliveryState.SUPPRESSED) if verdict.reason else DeliveryState.SUPPRESSED
+    return _STATES[verdict.verdict]
+
+
+def due_at(verdict: Verdict, delivery: Id, now: int) -> int | None:
+    """When the delivery is looked at next: now, at the end of what defers it (spread by its id), or never."""
+    if verdict.verdict is VerdictKind.DELIVER:
+        return now
+    if verdict.verdict is VerdictKind.SUPPRESS or verdict.until is None:
+        return None
+    spread = int.from_bytes(delivery[-4:], "big") % SPREAD if verdict.reason in _SPREAD_REASONS else 0
+    return verdict.until + spread
+
+
+def record(decisions: Iterable[Decided], now: int, route: Route) -> Recorded:
+    """The rows and facts of a batch of first decisions."""
+    out = Recorded([], [], [], set())
+    for decided in decisions:
+        _record_one(decided, now, route, out)
+    return out
+
+
+def _record_one(decided: Decided, now: int, route: Route, out: Recorded) -> None:
+    context = decided.context
+    event, workflow, profile = context.event, context.workflow, context.profile
+    priority = event.priority if event.priority is not None else workflow.priority
+    notification = ids.notification_id(event.id, workflow.key, profile.id)
+    out.notifications.append(
+        (event.project, notification, event.id, workflow.key, workflow.version, profile.id, event.tenant,
+         workflow.category, now)
+    )  # fmt: skip
+    told = []
+    for verdict in decided.verdicts:
+        state = state_of(verdict)
+        contacts: Sequence[ContactPoint | None] = verdict.contacts or (None,)
+        shown = []
+        for contact in contacts:
+            contact_id = None if contact is None else contact.id
+            delivery = ids.delivery_id(notification, verdict.step, contact_id)
+            deliver = verdict.verdict is VerdictKind.DELIVER
+            provider = route(verdict.channel, None if contact is None else contact.kind) if deliver else None
+            if provider is not None:
+                out.due.add((provider, priority))
+            out.deliveries.append(
+                (event.project, delivery, notification, verdict.step, verdict.channel.value, state.value,
+                 verdict.reason and verdict.reason.value, int(priority), due_at(verdict, delivery, now), contact_id,
+                 provider, profile.policy_version, 0, 0, False, now if deliver and verdict.owner else None,
+                 now if verdict.verdict is VerdictKind.SUPPRESS else None)
+            )  # fmt: skip
+            shown.append(ids.show(ids.DELIVERY, delivery))
+        told.append(row_of(verdict, shown))
+    out.facts.append(
+        NotificationDecided(
+            project=event.project,
+            at=now,
+            subject=notification,
+            recipient=profile.id,
+            event=ids.show(ids.EVENT, event.id),
+            workflow=workflow.key,
+            version=workflow.version,
+            verdicts=told,
+            tenant=event.tenant,
+        )
+    )
+
+
+def row_of(verdict: Verdict, deliveries: list[str]) -> list[Any]:
+    """A verdict as `NotificationDecided` holds it."""
+    reason = verdict.reason and verdict.reason.value
+    trace = [list(t) for t in verdict.trace]
+    return [verdict.step, verdict.channel.value, verdict.verdict.value, reason, verdict.until, deliveries, trace]
+
+
+async def write(tx: Tx, recorded: Recorded) -> None:
+    """Stores a batch. Rows that are there already (a shard decided twice) stay as they are."""
+    await tx.insert_missing(tables.notifications, NOTIFICATION, recorded.notifications)
+    await tx.insert_missing(tables.deliveries, DELIVERY, recorded.deliveries)
+    await tx.append(recorded.facts)

@@ -1,0 +1,208 @@
+"""Deciding again: deliveries whose deferral is over, or whose recipient changed between decision and send.
+
+The whole pipeline runs anew on what holds now (preferences, caps, expiry, already seen), for that step and contact point only.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from clarion.clock import Clock
+from clarion.decisions.contexts import Contexts
+from clarion.decisions.driver import Announce, requests_of
+from clarion.decisions.recording import Route, due_at, row_of, state_of
+from clarion.decisions.rules import candidates, verdicts
+from clarion.ledger.facts import NotificationDecided
+from clarion.limits.interface import LimitsStore
+from clarion.model import ids
+from clarion.model.decision import Candidate, Context, Decided, Grant, Told, Verdict
+from clarion.model.ids import Id
+from clarion.model.jobs import DELIVER, Job
+from clarion.model.people import ContactPoint
+from clarion.model.words import Channel, Priority, Reason, VerdictKind
+from clarion.storage import Database, Lane, Row, Tx, tables
+from clarion.storage.spans import deliveries_of
+
+_WAITING = """
+    SELECT d.project, d.id, d.notification_id, d.step, d.channel, d.reason, d.priority, d.contact_id,
+           n.event_id, n.workflow, n.version, n.recipient, n.tenant, n.seen_at, n.read_at
+    FROM deliveries d JOIN notifications n ON n.project = d.project AND n.id = d.notification_id
+"""
+_UPDATED = (
+    "state", "reason", "due_at", "provider", "policy_version", "slot_at", "settled_at",
+)  # fmt: skip
+
+
+class Waiting(NamedTuple):
+    """One step of a notification that is decided again, with its deliveries by contact point."""
+
+    context: Context
+    deliveries: dict[Id | None, Id]
+    priority: Priority
+    why: str
+
+
+class Reviewer:
+    """Decides waiting deliveries again."""
+
+    def __init__(
+        self, db: Database, limits: LimitsStore, contexts: Contexts, route: Route, clock: Clock, announce: Announce,
+        batch: int,
+    ) -> None:  # fmt: skip
+        self._db, self._limits, self._contexts, self._route = db, limits, contexts, route
+        self._clock, self._announce, self._batch = clock, announce, batch
+
+    async def review_due(self) -> int:
+        """Decides again what was deferred until now, up to a batch; gives the number of deliveries."""
+        now = self._clock.now()
+        waiting, count = await self._db.read(lambda tx: self._load(tx, now))
+        if not waiting:
+            return 0
+        found = candidates([w.context for w in waiting], now)
+        grants: Mapping[Id, Grant] = {}
+        if not self._limits.in_transaction:
+            grants = await self._limits.reserve(requests_of(found), now)
+
+        async def work(tx: Tx) -> set[tuple[str, Priority]]:
+            return await self._commit(tx, waiting, found, grants, now)
+
+        due = await self._db.write(work, Lane.DECISIONS)
+        await self._announce([Job(DELIVER, queue, provider) for provider, queue in sorted(due)])
+        return count
+
+    async def _load(self, tx: Tx, now: int) -> tuple[list[Waiting], int]:
+        rows = await tx.fetch(
+            _WAITING + "WHERE d.state = 'deferred' AND d.due_at <= :now ORDER BY d.due_at LIMIT :most",
+            now=now,
+            most=self._batch,
+        )
+        if not rows:
+            return [], 0
+        runs = await self._contexts.runs(tx, {(r["project"], bytes(r["event_id"])) for r in rows})
+        people = await self._contexts.people(
+            tx,
+            ((r["project"], r["recipient"]) for r in rows),
+            ((r["project"], r["tenant"]) for r in rows if r["tenant"] is not None),
+            now,
+        )
+        steps: dict[tuple[int, Id, int], list[Row]] = defaultdict(list)
+        for row in rows:
+            steps[row["project"], bytes(row["notification_id"]), row["step"]].append(row)
+        sent = await _sent_channels(tx, {(project, notification) for project, notification, _ in steps})
+        waiting = []
+        for (project, notification, step), group in steps.items():
+            row = group[0]
+            run = runs[project, bytes(row["event_id"])]
+            workflow = next(w for w in run.workflows if w.key == row["workflow"])
+            delivered = sent.get((project, notification), {})
+            context = self._contexts.context(
+                run,
+                workflow,
+                people,
+                row["recipient"],
+                steps=(step,),
+                released=True,
+                told=Told(
+                    seen_at=row["seen_at"],
+                    read_at=row["read_at"],
+                    delivered="delivered" in delivered.values(),
+                    sent_channels=frozenset(Channel(c) for c in delivered),
+                ),
+            )
+            mine = {None if r["contact_id"] is None else bytes(r["contact_id"]): bytes(r["id"]) for r in group}
+            context = msgspec.structs.replace(context, contacts=_only(context.contacts, mine))
+            waiting.append(Waiting(context, mine, Priority(row["priority"]), row["reason"] or "changed"))
+        return waiting, len(rows)
+
+    async def _commit(
+        self, tx: Tx, waiting: Sequence[Waiting], found: Sequence[list[Candidate]], grants: Mapping[Id, Grant], now: int
+    ) -> set[tuple[str, Priority]]:
+        still = await _still_deferred(tx, waiting)
+        pairs = [(w, c) for w, c in zip(waiting, found, strict=True) if still.issuperset(w.deliveries.values())]
+        if self._limits.in_transaction:
+            grants = await self._limits.reserve(requests_of([c for _, c in pairs]), now, tx)
+        decided = verdicts([w.context for w, _ in pairs], [c for _, c in pairs], grants, now)
+        rows: list[tuple[Any, ...]] = []
+        facts: list[NotificationDecided] = []
+        due: set[tuple[str, Priority]] = set()
+        for (w, _), d in zip(pairs, decided, strict=True):
+            facts.append(self._apply(w, d, now, rows, due))
+        await tx.update(tables.deliveries, ("project", "id"), _UPDATED, sorted(rows, key=lambda r: r[:2]))
+        await tx.append(facts)
+        return due
+
+    def _apply(
+        self, w: Waiting, decided: Decided, now: int, rows: list[tuple[Any, ...]], due: set[tuple[str, Priority]]
+    ) -> NotificationDecided:
+        """The rows of one step's deliveries: by contact point; one whose contact point is gone ends here."""
+        verdict = decided.verdicts[0]
+        event, profile = w.context.event, w.context.profile
+        contacts = {c.id: c for c in verdict.contacts}
+        for contact_id, delivery in w.deliveries.items():
+            contact = contacts.get(contact_id) if contact_id is not None else None
+            mine = verdict
+            if contact_id is not None and contact is None and verdict.verdict is not VerdictKind.SUPPRESS:
+                mine = msgspec.structs.replace(
+                    verdict, verdict=VerdictKind.SUPPRESS, reason=Reason.NO_CONTACT_POINT, until=None
+                )
+            rows.append(self._row(event.project, delivery, mine, contact, profile.policy_version, now))
+            if mine.verdict is VerdictKind.DELIVER:
+                due.add((rows[-1][5], w.priority))
+        shown = [ids.show(ids.DELIVERY, d) for d in w.deliveries.values()]
+        return NotificationDecided(
+            project=event.project,
+            at=now,
+            subject=ids.notification_id(event.id, w.context.workflow.key, profile.id),
+            recipient=profile.id,
+            event=ids.show(ids.EVENT, event.id),
+            workflow=w.context.workflow.key,
+            version=w.context.workflow.version,
+            verdicts=[row_of(verdict, shown)],
+            tenant=event.tenant,
+            again=w.why,
+        )
+
+    def _row(
+        self, project: int, delivery: Id, verdict: Verdict, contact: ContactPoint | None, version: int, now: int
+    ) -> tuple[Any, ...]:
+        deliver = verdict.verdict is VerdictKind.DELIVER
+        return (
+            project,
+            delivery,
+            state_of(verdict).value,
+            verdict.reason and verdict.reason.value,
+            due_at(verdict, delivery, now),
+            self._route(verdict.channel, None if contact is None else contact.kind) if deliver else None,
+            version,
+            now if deliver and verdict.owner else None,
+            now if verdict.verdict is VerdictKind.SUPPRESS else None,
+        )
+
+
+def _only(contacts: Sequence[ContactPoint], wanted: Mapping[Id | None, Id]) -> tuple[ContactPoint, ...]:
+    return tuple(c for c in contacts if c.id in wanted)
+
+
+async def _still_deferred(tx: Tx, waiting: Sequence[Waiting]) -> set[Id]:
+    rows = await tx.fetch(
+        "SELECT id FROM deliveries WHERE project IN :projects AND id IN :ids AND state = 'deferred' "
+        "ORDER BY project, id" + tx.lock_rows,
+        projects=sorted({w.context.event.project for w in waiting}),
+        ids=sorted(d for w in waiting for d in w.deliveries.values()),
+    )
+    return {bytes(row["id"]) for row in rows}
+
+
+async def _sent_channels(tx: Tx, notifications: set[tuple[int, Id]]) -> dict[tuple[int, Id], dict[str, str]]:
+    """The channels on which these notifications went out, with the state."""
+    found: dict[tuple[int, Id], dict[str, str]] = defaultdict(dict)
+    rows = await deliveries_of(
+        tx, "d.project, d.notification_id, d.channel, d.state", notifications, "d.state IN ('sent', 'delivered')"
+    )
+    for row in rows:
+        found[row["project"], bytes(row["notification_id"])][row["channel"]] = row["state"]
+    return found

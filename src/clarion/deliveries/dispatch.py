@@ -1,0 +1,163 @@
+"""The dispatcher: per provider, claims what there is room for, renders it, sends it concurrently, reports the outcomes.
+
+Each provider has its own room (`max_in_flight`): one that hangs slows no other. A part of the room is kept for critical and
+high priorities.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+
+from clarion.clock import Clock, monotonic
+from clarion.deliveries.carry import deliver
+from clarion.deliveries.claim import Claimed, claim
+from clarion.deliveries.interface import Provider, Report
+from clarion.deliveries.outcomes import Attempt, Outcomes
+from clarion.deliveries.rendering import Ready, Renderer
+from clarion.model.delivery import Outcome, failed
+from clarion.model.ids import Id
+from clarion.model.jobs import REVIEW, Job
+from clarion.model.words import OutcomeKind, Priority
+from clarion.storage import Database, Lane
+
+log = structlog.get_logger("clarion.deliveries")
+
+#: The share of a provider's room that normal and bulk work may fill.
+SHARED_ROOM = 0.8
+#: A claim smaller than this waits for more room, unless everything in flight has ended.
+LEAST_CLAIM = 8
+URGENT = (int(Priority.critical), int(Priority.high))
+ALL = tuple(int(p) for p in Priority)
+
+
+class Lease:
+    """This worker's identity, as `clarion.engine.workers` keeps it."""
+
+    id: Id
+
+    def alive(self) -> bool:
+        raise NotImplementedError
+
+
+class Dispatcher:
+    """Layer 3 at work."""
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        providers: Mapping[str, Provider],
+        renderer: Renderer,
+        outcomes: Outcomes,
+        lease: Lease,
+        announce: Callable[[Sequence[Job]], object],
+        max_in_flight: int,
+    ) -> None:
+        self._db, self._clock, self.providers, self._renderer = db, clock, providers, renderer
+        self._outcomes, self._lease, self._announce = outcomes, lease, announce
+        self._most = {name: min(max_in_flight, p.max_in_flight) for name, p in providers.items()}
+        self._in_flight = dict.fromkeys(providers, 0)
+        self._bells: dict[str, Callable[[], None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        outcomes.room = self._give_room
+
+    def on_room(self, provider: str, ring: Callable[[], None]) -> None:
+        """Has `ring` called when the provider has room again."""
+        self._bells[provider] = ring
+
+    def stop_claiming(self) -> None:
+        """Takes no more work."""
+        self._stopping = True
+
+    async def drained(self, patience: float) -> bool:
+        """Waits up to `patience` s until nothing is in flight and every outcome is stored."""
+        deadline = monotonic() + patience
+        while any(self._in_flight.values()):
+            if monotonic() > deadline:
+                for task in self._tasks:
+                    task.cancel()
+                return False
+            await asyncio.sleep(0.02)
+        await self._outcomes.settled()
+        return True
+
+    async def claim_and_send(self, provider: str) -> int:
+        """Claims what there is room for and starts to send it; gives the number claimed."""
+        busy, most = self._in_flight[provider], self._most[provider]
+        free, shared = most - busy, int(most * SHARED_ROOM) - busy
+        if self._stopping or not self._lease.alive() or (busy and free < min(LEAST_CLAIM, most // 4)):
+            return 0
+        now, lease = self._clock.now(), self._lease.id
+        claimed: list[Claimed] = []
+        review = False
+        for priorities, room in ((URGENT, free), (ALL, shared)):
+            if room - len(claimed) > 0:
+                taken, stale = await self._db.write(
+                    lambda tx, p=priorities, r=room: claim(tx, provider, p, r - len(claimed), lease, now),  # type: ignore[misc]
+                    Lane.OUTCOMES,
+                )
+                claimed += taken
+                review = review or stale
+        if review:
+            await self._announce([Job(REVIEW, Priority.normal)])  # type: ignore[misc]
+        if claimed:
+            self._in_flight[provider] += len(claimed)
+            task = asyncio.create_task(self._send(self.providers[provider], claimed, lease))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return len(claimed) + review
+
+    async def _send(self, provider: Provider, claimed: Sequence[Claimed], lease: Id) -> None:
+        """Carries a batch to its provider. Every claimed delivery gets exactly one report."""
+        left = {c.id: c for c in claimed}
+        started = self._clock.now()
+
+        def report(delivery: Id, outcome: Outcome) -> None:
+            c = left.pop(delivery, None)
+            if c is not None:
+                self._outcomes.report(self._attempt(c, outcome, started, ready.get(delivery)), lease)
+
+        ready: dict[Id, Ready] = {}
+        try:
+            ready = await self._renderer.ready(claimed)
+            self._refuse_broken(ready, report)
+            if not self._lease.alive():
+                raise _LeaseLost
+            await deliver(provider, [r.message for r in ready.values() if r.message is not None], started, report)
+        except _LeaseLost:
+            log.warning("not sent: this worker's lease ran out", provider=provider.name, count=len(left))
+            self._give_room(provider.name, len(left))  # whoever declared the lease over settles them
+            return
+        except Exception as error:  # noqa: BLE001  # before the first send: nothing has left
+            log.error("sending failed", provider=provider.name, error=type(error).__name__, exc_info=error)
+        for delivery in list(left):
+            report(delivery, failed(OutcomeKind.TRANSIENT, "internal", "the worker failed before it could send"))
+
+    def _refuse_broken(self, ready: Mapping[Id, Ready], report: Report) -> None:
+        for delivery, r in ready.items():
+            if r.problem is not None:
+                report(delivery, r.problem)
+
+    def _attempt(self, c: Claimed, outcome: Outcome, started: int, ready: Ready | None) -> Attempt:
+        return Attempt(
+            claimed=c,
+            outcome=outcome,
+            started_at=started,
+            ended_at=self._clock.now(),
+            kind=ready.kind if ready else None,
+            on_unknown=ready.on_unknown if ready else "resend",
+            expires_at=ready.expires_at if ready else None,
+        )
+
+    def _give_room(self, provider: str, count: int) -> None:
+        self._in_flight[provider] -= count
+        if provider in self._bells:
+            self._bells[provider]()
+
+
+class _LeaseLost(Exception):
+    """The worker was silent for so long that its deliveries may be somebody else's by now."""

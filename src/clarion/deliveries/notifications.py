@@ -1,0 +1,167 @@
+"""Notifications as people ask for them: by id, in lists, with deliveries, attempts and timeline. From state and ledger."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from clarion.ledger.facts import DeliveryAttempted, Fact, NotificationDecided
+from clarion.model import ids
+from clarion.model.errors import NotFound
+from clarion.model.ids import Id
+from clarion.model.words import SENTENCES, Reason
+from clarion.storage import Row, Tx
+from clarion.storage.ledger import timeline as facts_of
+from clarion.storage.spans import deliveries_of
+
+_DELIVERY = (
+    "d.project, d.id, d.notification_id, d.step, d.channel, d.provider, d.state, d.reason, d.due_at, d.settled_at, "
+    "d.attempts"
+)
+#: Notifications that one look of a filtered list passes over at most before it answers with what it has.
+MOST_LOOKS = 20
+
+
+async def notification(tx: Tx, project: int, wanted: Id) -> dict[str, Any]:
+    """One notification. Raises NotFound."""
+    rows = await tx.fetch("SELECT * FROM notifications WHERE project = :project AND id = :id", project=project, id=wanted)
+    if not rows:
+        raise NotFound("no notification has this id in this project")
+    return (await _with_deliveries(tx, rows))[0]
+
+
+async def notifications(
+    tx: Tx, project: int, filters: dict[str, Any], before: Id | None, most: int
+) -> tuple[list[dict[str, Any]], Id | None]:
+    """A page, newest first, and where the next one goes on. Filters: recipient, event (id), workflow, state."""
+    found: list[dict[str, Any]] = []
+    for _ in range(MOST_LOOKS):
+        rows = await tx.fetch(_list_text(filters, before), **_values(project, filters, before), most=most + 1)
+        shown = await _with_deliveries(tx, rows[:most])
+        state = filters.get("state")
+        found += [n for n in shown if state is None or any(d["state"] == state for d in n["deliveries"])]
+        before = bytes(rows[most - 1]["id"]) if len(rows) > most else None
+        if before is None or len(found) >= most:
+            break
+    if len(found) > most:
+        before = found[most - 1]["id"]
+    return found[:most], before
+
+
+def _list_text(filters: dict[str, Any], before: Id | None) -> str:
+    wheres = ["project = :project"]
+    if filters.get("event") is not None:
+        wheres.append("id >= :first AND id <= :last AND event_id = :event")
+    wheres += [f"{name} = :{name}" for name in ("recipient", "workflow") if filters.get(name) is not None]
+    if before is not None:
+        wheres.append("id < :before")
+    return f"SELECT * FROM notifications WHERE {' AND '.join(wheres)} ORDER BY id DESC LIMIT :most"  # noqa: S608  # nosec B608
+
+
+def _values(project: int, filters: dict[str, Any], before: Id | None) -> dict[str, Any]:
+    values = {"project": project, "before": before, **filters}
+    if filters.get("event") is not None:
+        values["first"], values["last"] = ids.span(filters["event"], 8)
+    return values
+
+
+async def _with_deliveries(tx: Tx, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    keys = [(row["project"], bytes(row["id"])) for row in rows]
+    deliveries: dict[Id, list[dict[str, Any]]] = defaultdict(list)
+    attempts = await _attempts(tx, keys)
+    for d in sorted(await deliveries_of(tx, _DELIVERY, keys), key=lambda d: (d["step"], bytes(d["id"]))):
+        shown_id = ids.show(ids.DELIVERY, bytes(d["id"]))
+        deliveries[bytes(d["notification_id"])].append(
+            {
+                "id": shown_id,
+                "channel": d["channel"],
+                "provider": d["provider"],
+                "state": d["state"],
+                "reason": d["reason"],
+                "due_at": d["due_at"],
+                "step": d["step"],
+                "attempts": attempts.get(shown_id, []),
+            }
+        )
+    names = ("workflow", "version", "recipient", "tenant", "category", "created_at", "seen_at", "read_at")
+    return [
+        {
+            "id": bytes(row["id"]),
+            "event_id": bytes(row["event_id"]),
+            **{name: row[name] for name in names},
+            "deliveries": deliveries[bytes(row["id"])],
+        }
+        for row in rows
+    ]
+
+
+async def _attempts(tx: Tx, keys: Iterable[tuple[int, Id]]) -> dict[str, list[dict[str, Any]]]:
+    """Attempts by shown delivery id, oldest first: they are facts, and stand nowhere else."""
+    by_project: dict[int, list[Id]] = defaultdict(list)
+    for project, notification_id in keys:
+        by_project[project].append(notification_id)
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for project, subjects in by_project.items():
+        for recorded in await facts_of(tx, project, subjects):
+            fact = recorded.fact
+            if isinstance(fact, DeliveryAttempted):
+                found[fact.delivery].append(_attempt(fact))
+    return found
+
+
+def _attempt(fact: DeliveryAttempted) -> dict[str, Any]:
+    delivery = ids.read(ids.DELIVERY, fact.delivery)
+    return {
+        "id": ids.show(ids.ATTEMPT, ids.attempt_id(delivery, fact.number)),
+        "provider": fact.provider,
+        "at": fact.at,
+        "outcome": fact.outcome,
+        "code": fact.code,
+        "reference": fact.reference,
+        "retry_at": fact.retry_at,
+        "possible_duplicate": fact.possible_duplicate,
+    }
+
+
+async def timeline(tx: Tx, project: int, wanted: Id) -> list[dict[str, Any]]:
+    """The whole story of a notification, oldest first. Raises NotFound."""
+    row = await tx.first(
+        "SELECT event_id FROM notifications WHERE project = :project AND id = :id", project=project, id=wanted
+    )
+    if row is None:
+        raise NotFound("no notification has this id in this project")
+    recorded = await facts_of(tx, project, [bytes(row["event_id"]), wanted])
+    # Positions order the facts of one row's life; the event's own come before everything that follows from them.
+    ordered = sorted(recorded, key=lambda r: (r.fact.at, r.xid, r.position))
+    return [{"at": r.fact.at, "fact": type(r.fact).__name__, "detail": _detail(r.fact)} for r in ordered]
+
+
+def _detail(fact: Fact) -> dict[str, Any]:
+    hidden = ("project", "at", "subject", "recipient")
+    detail: dict[str, Any] = {
+        k: v for k, v in msgspec.to_builtins(fact).items() if k not in hidden and v is not None and k != "verdicts"
+    }
+    if isinstance(fact, NotificationDecided):
+        detail["verdicts"] = [verdict_of(row) for row in fact.verdicts]
+    reason = detail.get("reason")
+    if reason:
+        detail["sentence"] = SENTENCES[Reason(reason)]
+    return detail
+
+
+def verdict_of(row: list[Any]) -> dict[str, Any]:
+    """A verdict from `NotificationDecided`, with its sentence for people."""
+    step, channel, verdict, reason, until, deliveries, trace = row
+    return {
+        "step": step,
+        "channel": channel,
+        "verdict": verdict,
+        "reason": reason,
+        "sentence": SENTENCES[Reason(reason)] if reason else None,
+        "until": until,
+        "deliveries": deliveries,
+        "trace": [{"rule": rule, "result": result, "detail": detail} for rule, result, detail in trace],
+    }

@@ -1,0 +1,240 @@
+"""Outcomes: what an attempt came to becomes the delivery's next state and a fact, in chunks, as they arrive.
+
+The lease stands in every WHERE: an outcome that comes after its worker was declared dead changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import structlog
+
+from clarion.clock import Clock
+from clarion.deliveries.chain import ChainPolicy, Next, RetryAt, Settled, Standing, after
+from clarion.deliveries.claim import Claimed, leased
+from clarion.ledger.facts import DeliveryAttempted
+from clarion.model import ids
+from clarion.model.delivery import Outcome, failed
+from clarion.model.ids import Id
+from clarion.model.words import Channel, ContactKind, DeliveryState, OutcomeKind, Reason
+from clarion.storage import Database, Lane, Tx, tables
+
+log = structlog.get_logger("clarion.deliveries")
+
+#: Outcomes that commit together at most.
+CHUNK = 500
+
+_UPDATED = (
+    "state", "reason", "due_at", "provider", "attempts", "provider_attempts", "possible_duplicate", "lease",
+    "reference", "settled_at",
+)  # fmt: skip
+
+
+class Attempt(NamedTuple):
+    """One attempt that is over."""
+
+    claimed: Claimed
+    outcome: Outcome
+    started_at: int
+    ended_at: int
+    kind: ContactKind | None
+    on_unknown: str
+    expires_at: int | None
+
+
+class Addresses(Protocol):
+    """What becomes of contact points that a provider says can't be used."""
+
+    async def mark_unusable(
+        self, tx: Tx, unusable: Sequence[tuple[int, str, Id, OutcomeKind]], now: int
+    ) -> None: ...
+
+
+ChainOf = Callable[[Channel, ContactKind | None], tuple[str, ...]]
+
+
+class Outcomes:
+    """Records attempts. `room` is called with a provider's name and a number when its deliveries are no longer in flight."""
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        chain_of: ChainOf,
+        policy: ChainPolicy,
+        addresses: Addresses,
+        observe: Callable[[str, int, int, int], Awaitable[None]],
+        on_unknown: Callable[[int, str, int], Awaitable[str]],
+    ) -> None:
+        self._db, self._clock, self._chain_of, self._policy = db, clock, chain_of, policy
+        self._addresses, self._observe, self._on_unknown = addresses, observe, on_unknown
+        self._waiting: list[tuple[Attempt, Id]] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self.room: Callable[[str, int], None] = lambda _provider, _count: None
+
+    def report(self, attempt: Attempt, lease: Id) -> None:
+        """Takes an attempt to be committed with others that end at the same time."""
+        self._waiting.append((attempt, lease))
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush())
+
+    async def settled(self) -> None:
+        """Waits until all that was reported is committed."""
+        while self._flushing is not None and not self._flushing.done():
+            await asyncio.shield(self._flushing)
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            chunk, self._waiting = self._waiting[:CHUNK], self._waiting[CHUNK:]
+            pause = 0.05
+            while True:
+                try:
+                    await self._commit(chunk)
+                    break
+                except Exception as error:  # noqa: BLE001  # the outcome is known: keep it until it is stored
+                    log.error("outcomes can't be stored, trying again", error=type(error).__name__, exc_info=error)
+                    await asyncio.sleep(pause)
+                    pause = min(2.0, pause * 2)
+            for provider, count in _tally(a.claimed.provider for a, _ in chunk).items():
+                self.room(provider, count)
+
+    async def _commit(self, chunk: Sequence[tuple[Attempt, Id]]) -> None:
+        now = self._clock.now()
+        await self._db.write(lambda tx: self.record(tx, chunk, now), Lane.OUTCOMES)
+        for provider in {a.claimed.provider for a, _ in chunk}:
+            kinds = [a.outcome.kind for a, _ in chunk if a.claimed.provider == provider]
+            good = kinds.count(OutcomeKind.ACCEPTED)
+            bad = sum(kinds.count(k) for k in _FAULTS)
+            if good or bad:
+                await self._observe(provider, good, bad, now)
+
+    async def record(self, tx: Tx, chunk: Sequence[tuple[Attempt, Id]], now: int) -> None:
+        """Stores what these attempts come to, if their leases still hold."""
+        by_id = {(a.claimed.project, a.claimed.id): (a, lease) for a, lease in chunk}
+        held = await tx.fetch(
+            "SELECT project, id, lease FROM deliveries WHERE project IN :projects AND id IN :ids "
+            "AND state = 'sending' ORDER BY project, id" + tx.lock_rows,
+            projects=sorted({p for p, _ in by_id}),
+            ids=sorted(i for _, i in by_id),
+        )
+        rows: list[tuple[Any, ...]] = []
+        facts: list[DeliveryAttempted] = []
+        unusable: list[tuple[int, str, Id, OutcomeKind]] = []
+        for row in held:
+            attempt, lease = by_id[row["project"], bytes(row["id"])]
+            if bytes(row["lease"]) != lease:
+                continue
+            step = self._next(attempt, now)
+            rows.append(_row(attempt, step, now))
+            facts.append(_fact(attempt, step))
+            c = attempt.claimed
+            if attempt.outcome.kind in _UNUSABLE and c.contact_id is not None:
+                unusable.append((c.project, c.recipient, c.contact_id, attempt.outcome.kind))
+        await tx.update(tables.deliveries, ("project", "id"), _UPDATED, rows)
+        await tx.append(facts)
+        if unusable:
+            await self._addresses.mark_unusable(tx, unusable, now)
+
+    def _next(self, attempt: Attempt, now: int) -> Next:
+        c = attempt.claimed
+        standing = Standing(
+            provider=c.provider,
+            chain=self._chain_of(c.channel, attempt.kind),
+            attempts=c.attempts + 1,
+            provider_attempts=c.provider_attempts + 1,
+            delivery=c.id,
+            expires_at=attempt.expires_at,
+            accepted_at=ids.time_of(c.id),
+            on_unknown=attempt.on_unknown,
+            possible_duplicate=c.possible_duplicate,
+        )
+        return after(attempt.outcome, standing, self._policy, now)
+
+    async def abandon(self, lease: Id) -> None:
+        """Settles what a dead worker was sending: nobody knows whether it left."""
+        while claimed := await self._db.read(lambda tx: leased(tx, lease)):
+            now = self._clock.now()
+            lost = failed(OutcomeKind.UNCERTAIN, "lease_lost", "the worker ended while it was sending")
+            chunk = [
+                (Attempt(c, lost, now, now, None, await self._on_unknown(c.project, c.workflow, c.version), None), lease)
+                for c in claimed
+            ]
+            for start in range(0, len(chunk), CHUNK):
+                part = chunk[start : start + CHUNK]
+                await self._db.write(lambda tx, part=part: self.record(tx, part, now), Lane.OUTCOMES)  # type: ignore[misc]
+
+    async def settle_unknown(self, before: int) -> None:
+        """Ends deliveries whose outcome stayed unknown since `before`."""
+
+        async def work(tx: Tx) -> int:
+            return await tx.run(
+                "UPDATE deliveries SET state = 'failed' WHERE state = 'unknown' AND settled_at < :before", before=before
+            )
+
+        if await self._db.read(lambda tx: _any_unknown(tx, before)):
+            await self._db.write(work, Lane.PROJECTIONS)
+
+
+_FAULTS = (OutcomeKind.TRANSIENT, OutcomeKind.UNCERTAIN, OutcomeKind.MISCONFIGURED)
+_UNUSABLE = frozenset({OutcomeKind.BAD_ADDRESS, OutcomeKind.OPTED_OUT})
+
+
+async def _any_unknown(tx: Tx, before: int) -> bool:
+    row = await tx.first(
+        "SELECT 1 FROM deliveries WHERE state = 'unknown' AND settled_at < :before LIMIT 1", before=before
+    )
+    return row is not None
+
+
+def _row(attempt: Attempt, step: Next, now: int) -> tuple[Any, ...]:
+    c = attempt.claimed
+    if isinstance(step, Settled):
+        reason = step.reason and step.reason.value
+        return (
+            c.project, c.id, step.state.value, reason, None, c.provider, c.attempts + 1, c.provider_attempts + 1,
+            c.possible_duplicate, None, attempt.outcome.reference, now,
+        )  # fmt: skip
+    same = step.provider == c.provider
+    counted = (c.provider_attempts + (1 if step.counted else 0)) if same else 0
+    return (
+        c.project, c.id, DeliveryState.PENDING.value, None, step.at, step.provider, c.attempts + 1, counted,
+        c.possible_duplicate or step.possible_duplicate, None, None, None,
+    )  # fmt: skip
+
+
+def _fact(attempt: Attempt, step: Next) -> DeliveryAttempted:
+    c, outcome = attempt.claimed, attempt.outcome
+    settled = isinstance(step, Settled)
+    reason: Reason | None = step.reason if isinstance(step, Settled) else None
+    return DeliveryAttempted(
+        project=c.project,
+        at=attempt.ended_at,
+        subject=c.notification_id,
+        recipient=c.recipient,
+        delivery=ids.show(ids.DELIVERY, c.id),
+        workflow=c.workflow,
+        channel=c.channel.value,
+        provider=c.provider,
+        number=c.attempts + 1,
+        outcome=outcome.kind.value,
+        state=step.state.value if isinstance(step, Settled) else DeliveryState.PENDING.value,
+        code=outcome.code,
+        reference=outcome.reference,
+        detail=outcome.detail,
+        reason=reason and reason.value,
+        retry_at=None if settled else step.at,  # type: ignore[union-attr]
+        possible_duplicate=c.possible_duplicate,
+        took_ms=attempt.ended_at - attempt.started_at,
+    )
+
+
+def _tally(names: Any) -> Mapping[str, int]:
+    counts: dict[str, int] = {}
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+__all__ = ["Addresses", "Attempt", "Outcomes", "RetryAt"]

@@ -1,0 +1,69 @@
+"""The sweeper: returns the leases of the dead, settles what stayed unknown for too long, clears what has run out."""
+
+from __future__ import annotations
+
+from clarion.clock import HOUR, Clock
+from clarion.deliveries.outcomes import Outcomes
+from clarion.engine.workers import Workers, bury_dead
+from clarion.storage import Database, Lane, Tx
+
+#: Rows that one transaction clears at most.
+MOST = 1_000
+
+
+class Sweeper:
+    """Housekeeping in small bites; harmless to run anywhere, any number of times."""
+
+    def __init__(
+        self, db: Database, clock: Clock, workers: Workers, outcomes: Outcomes, unknown_ttl_hours: int, alone: bool
+    ) -> None:
+        self._db, self._clock, self._workers, self._outcomes = db, clock, workers, outcomes
+        self._unknown_ttl, self._alone = unknown_ttl_hours * HOUR, alone
+
+    async def sweep(self) -> None:
+        """One round."""
+        await self.recover_leases()
+        now = self._clock.now()
+        await self._outcomes.settle_unknown(now - self._unknown_ttl)
+        await self._clear(now)
+
+    async def recover_leases(self) -> None:
+        """What the dead were sending has an uncertain outcome: it left, perhaps, and nobody heard the answer."""
+        now, mine = self._clock.now(), self._workers.id
+        if not await self._db.read(lambda tx: _any_foreign_lease(tx, mine)):
+            return
+        leases = await self._db.write(lambda tx: bury_dead(tx, now, mine, self._alone))
+        for lease in leases:
+            await self._outcomes.abandon(lease)
+
+    async def _clear(self, now: int) -> None:
+        if not await self._db.read(lambda tx: _any_expired(tx, now)):
+            return
+        await self._db.write(lambda tx: _clear_expired(tx, now), Lane.PROJECTIONS)
+
+
+async def _any_foreign_lease(tx: Tx, mine: bytes) -> bool:
+    row = await tx.first("SELECT 1 FROM deliveries WHERE state = 'sending' AND lease <> :mine LIMIT 1", mine=mine)
+    return row is not None
+
+
+async def _any_expired(tx: Tx, now: int) -> bool:
+    row = await tx.first(
+        "SELECT EXISTS (SELECT 1 FROM idempotency WHERE expires_at < :now) "
+        "OR EXISTS (SELECT 1 FROM dedupe_claims WHERE expires_at < :now)",
+        now=now,
+    )
+    return bool(row and row[0])
+
+
+async def _clear_expired(tx: Tx, now: int) -> None:
+    await tx.run(
+        "DELETE FROM idempotency WHERE (project, key) IN "
+        "(SELECT project, key FROM idempotency WHERE expires_at < :now LIMIT :most)",
+        now=now, most=MOST,
+    )  # fmt: skip
+    await tx.run(
+        "DELETE FROM dedupe_claims WHERE (project, workflow, recipient, key_hash) IN "
+        "(SELECT project, workflow, recipient, key_hash FROM dedupe_claims WHERE expires_at < :now LIMIT :most)",
+        now=now, most=MOST,
+    )  # fmt: skip

@@ -1,0 +1,68 @@
+"""Worker instances: who is alive. A delivery that is being sent carries its worker's id as a lease."""
+
+from __future__ import annotations
+
+from clarion.clock import SECOND, Clock, monotonic, randomness
+from clarion.model.ids import Id, new_id
+from clarion.storage import Database, Lane, Tx, tables
+
+HEARTBEAT = 2 * SECOND
+DEAD_AFTER = 8 * SECOND
+
+
+class Workers:
+    """This process as a worker. A worker that missed its heartbeats takes a new identity: its old leases are lost."""
+
+    def __init__(self, db: Database, clock: Clock) -> None:
+        self._db, self._clock = db, clock
+        self._kind = ""
+        self._last_beat = 0.0
+        self.id: Id = b""
+
+    async def register(self, kind: str) -> None:
+        """Begins a life under a fresh id."""
+        self._kind = kind
+        now = self._clock.now()
+        fresh = new_id(now, randomness(10))
+        started = monotonic()
+        await self._db.write(
+            lambda tx: tx.insert(tables.workers, ("id", "kind", "started_at", "heartbeat_at"), [(fresh, kind, now, now)])
+        )
+        self.id, self._last_beat = fresh, started
+
+    def alive(self) -> bool:
+        """Whether the leases of this life still hold; asked right before each send."""
+        return monotonic() - self._last_beat < DEAD_AFTER / 1000
+
+    async def beat(self) -> None:
+        """Says that this worker is alive, or, if it was silent for too long, begins a new life."""
+        if not self.alive():
+            await self.register(self._kind)
+            return
+        started, now, mine = monotonic(), self._clock.now(), self.id
+
+        async def work(tx: Tx) -> int:
+            return await tx.run("UPDATE workers SET heartbeat_at = :now WHERE id = :id", now=now, id=mine)
+
+        if await self._db.write(work, Lane.OUTCOMES):
+            self._last_beat = started
+        else:  # somebody declared this life over
+            await self.register(self._kind)
+
+    async def leave(self) -> None:
+        """Ends this life in good order."""
+        await self._db.write(lambda tx: tx.run("DELETE FROM workers WHERE id = :id", id=self.id))
+
+
+async def bury_dead(tx: Tx, now: int, mine: Id, alone: bool) -> list[Id]:
+    """Removes workers without a heartbeat (all others, if this one is `alone`); gives the leases that are nobody's now."""
+    if alone:
+        await tx.run("DELETE FROM workers WHERE id <> :mine", mine=mine)
+    else:
+        await tx.run(
+            "DELETE FROM workers WHERE heartbeat_at < :limit AND id <> :mine", limit=now - DEAD_AFTER, mine=mine
+        )
+    rows = await tx.fetch(
+        "SELECT DISTINCT lease FROM deliveries WHERE state = 'sending' AND lease NOT IN (SELECT id FROM workers)"
+    )
+    return [bytes(row["lease"]) for row in rows]

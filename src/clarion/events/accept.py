@@ -1,0 +1,259 @@
+"""Accepting: the handler that stores events once, and the group commit that lets concurrent requests share a transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from clarion.clock import DAY, Clock, randomness
+from clarion.events.intake import Draft
+from clarion.ledger.bus import Command, CommandBus
+from clarion.ledger.facts import EventAccepted
+from clarion.model.errors import ClarionError, Invalid
+from clarion.model.events import SHARD_SIZE
+from clarion.model.ids import Id, new_id
+from clarion.model.words import Priority
+from clarion.model.workflow import Workflow
+from clarion.storage import Database, Lane, Tx, tables
+
+#: Events that share one transaction at most; keeps a SQLite write under 50 ms.
+MOST_IN_GROUP = 500
+
+
+class Accepted(NamedTuple):
+    """An event is stored (or was, under the same key)."""
+
+    id: Id
+    duplicate: bool
+    priority: Priority
+
+
+class Entry(NamedTuple):
+    """A draft with the workflows that it starts, ready to be stored."""
+
+    draft: Draft
+    workflows: tuple[Workflow, ...]
+
+    @property
+    def priority(self) -> Priority:
+        """The most urgent of its runs: the queue that its shards wait in."""
+        return self.draft.priority if self.draft.priority is not None else min(w.priority for w in self.workflows)
+
+
+class AcceptEvents(Command[list[Accepted | Invalid]], frozen=True, kw_only=True):
+    """Stores events of one project. Answers in order; an idempotency conflict is answered, not raised."""
+
+    entries: tuple[Entry, ...]
+
+
+MergeProfiles = Callable[[Tx, int, int, Sequence[Mapping[str, Any]]], Awaitable[None]]
+
+_EVENT = (
+    "project",
+    "id",
+    "type",
+    "data",
+    "actor",
+    "tenant",
+    "audience",
+    "workflows",
+    "priority",
+    "accepted_at",
+    "send_at",
+    "expires_at",
+)
+_SHARD = (
+    "project",
+    "event_id",
+    "number",
+    "priority",
+    "members",
+    "after",
+    "upto",
+    "done",
+    "due_at",
+    "recipients",
+    "decided",
+    "notifications",
+)
+_KEY = ("project", "key", "hash", "event_id", "expires_at")
+_json = msgspec.json.Encoder()
+
+
+class Acceptance:
+    """The handler of `AcceptEvents`."""
+
+    def __init__(self, seal: Callable[[int, Id, bytes], bytes], merge_profiles: MergeProfiles, key_days: int) -> None:
+        self._seal, self._merge_profiles, self._key_life = seal, merge_profiles, key_days * DAY
+
+    async def handle(self, tx: Tx, command: AcceptEvents) -> list[Accepted | Invalid]:
+        """Claims the keys, answers the losers from the winners' rows, stores the rest."""
+        entropy = randomness(10 * len(command.entries))
+        ids = [new_id(command.now, entropy[i * 10 : i * 10 + 10]) for i in range(len(command.entries))]
+        answers: list[Accepted | Invalid | None] = [None] * len(command.entries)
+        await self._claim_keys(tx, command, ids, answers)
+        new = [(ids[i], entry) for i, entry in enumerate(command.entries) if answers[i] is None]
+        await self._store(tx, command, new)
+        return [
+            answer if answer is not None else Accepted(ids[i], False, command.entries[i].priority)
+            for i, answer in enumerate(answers)
+        ]
+
+    async def _claim_keys(
+        self, tx: Tx, command: AcceptEvents, ids: list[Id], answers: list[Accepted | Invalid | None]
+    ) -> None:
+        first: dict[str, int] = {}
+        later: list[int] = []
+        for i, entry in enumerate(command.entries):
+            key = entry.draft.key
+            if key is not None and first.setdefault(key, i) != i:
+                later.append(i)
+        if not first:
+            return
+        expiry = command.now + self._key_life
+        rows = [
+            (command.project, k, command.entries[i].draft.fingerprint, ids[i], expiry) for k, i in sorted(first.items())
+        ]
+        won = {row["key"] for row in await tx.insert_new(tables.idempotency, _KEY, rows, ("key",))}
+        owners = {k: (command.entries[i].draft.fingerprint, ids[i]) for k, i in first.items()}
+        lost = [k for k in first if k not in won]
+        if lost:
+            found = await tx.fetch(
+                "SELECT key, hash, event_id FROM idempotency WHERE project = :project AND key IN :keys",
+                project=command.project,
+                keys=lost,
+            )
+            owners.update({row["key"]: (bytes(row["hash"]), bytes(row["event_id"])) for row in found})
+        for i in [first[k] for k in lost] + later:
+            entry = command.entries[i]
+            fingerprint, event = owners[str(entry.draft.key)]
+            same = fingerprint == entry.draft.fingerprint
+            answers[i] = Accepted(event, True, entry.priority) if same else _conflict()
+
+    async def _store(self, tx: Tx, command: AcceptEvents, new: Sequence[tuple[Id, Entry]]) -> None:
+        if not new:
+            return
+        now = command.now
+        profiles = [p for _, entry in new for p in entry.draft.profiles]
+        if profiles:
+            await self._merge_profiles(tx, command.project, now, profiles)
+        await tx.insert(tables.events, _EVENT, [self._event_row(now, id, entry) for id, entry in new])
+        await tx.insert(tables.shards, _SHARD, [row for id, entry in new for row in _shard_rows(now, id, entry)])
+        await tx.append(
+            EventAccepted(
+                project=command.project,
+                at=now,
+                subject=id,
+                type=entry.draft.type,
+                audience=entry.draft.audience,
+                recipients=len(entry.draft.members or ()),
+                actor=entry.draft.actor,
+                tenant=entry.draft.tenant,
+            )
+            for id, entry in new
+        )
+
+    def _event_row(self, now: int, id: Id, entry: Entry) -> tuple[Any, ...]:
+        d = entry.draft
+        runs = _json.encode([[w.key, w.version] for w in entry.workflows]).decode()
+        data = self._seal(d.project, id, _json.encode(d.data))
+        return (
+            d.project,
+            id,
+            d.type,
+            data,
+            d.actor,
+            d.tenant,
+            d.audience,
+            runs,
+            d.priority,
+            now,
+            d.send_at,
+            d.expires_at,
+        )
+
+
+def _shard_rows(now: int, event: Id, entry: Entry) -> list[tuple[Any, ...]]:
+    project, priority, members = entry.draft.project, int(entry.priority), entry.draft.members
+    if members is None:  # a range, cut when it is decided
+        return [(project, event, 0, priority, None, "", None, False, now, 0, 0, 0)]
+    return [
+        (project, event, number, priority, _json.encode(part).decode(), None, None, False, now, len(part), 0, 0)
+        for number, part in enumerate(members[i : i + SHARD_SIZE] for i in range(0, len(members) or 1, SHARD_SIZE))
+    ]
+
+
+def _conflict() -> Invalid:
+    return Invalid(
+        "idempotency_conflict",
+        "this idempotency key was used for another event: repeat exactly the same body, or take a new key",
+        "idempotency_key",
+    )
+
+
+class GroupCommit:
+    """Lets the requests of a moment commit together: one transaction, one announcement.
+
+    While a group commits, the next one gathers. An answer is given only after the commit.
+    """
+
+    def __init__(
+        self, db: Database, bus: CommandBus, clock: Clock, announce: Callable[[Sequence[Accepted]], Awaitable[None]]
+    ) -> None:
+        self._db, self._bus, self._clock, self._announce = db, bus, clock, announce
+        self._waiting: list[tuple[Entry, asyncio.Future[Accepted | Invalid]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    async def accept(self, entries: Sequence[Entry]) -> list[Accepted | Invalid]:
+        """Stores the entries with others that come at the same time. Raises Unavailable: then none of them is stored."""
+        loop = asyncio.get_running_loop()
+        futures: list[asyncio.Future[Accepted | Invalid]] = [loop.create_future() for _ in entries]
+        self._waiting.extend(zip(entries, futures, strict=True))
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush())
+        return list(await asyncio.gather(*futures))
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            group, self._waiting = self._waiting[:MOST_IN_GROUP], self._waiting[MOST_IN_GROUP:]
+            answers = await self._commit([entry for entry, _ in group])
+            for (_, future), answer in zip(group, answers, strict=True):
+                if future.done():
+                    continue
+                if isinstance(answer, Exception) and not isinstance(answer, Invalid):
+                    future.set_exception(answer)
+                else:
+                    future.set_result(answer)
+            new = [a for a in answers if isinstance(a, Accepted) and not a.duplicate]
+            if new:
+                await self._announce(new)
+
+    async def _commit(self, entries: Sequence[Entry]) -> Sequence[Accepted | Exception]:
+        try:
+            return await self._transact(entries)
+        except ClarionError as error:
+            if len(entries) == 1 or not isinstance(error, Invalid):
+                return [error] * len(entries)
+        except Exception as error:  # one of them is at fault: find it by trying them singly
+            if len(entries) == 1:
+                return [error]
+        return [answer for entry in entries for answer in await self._commit([entry])]
+
+    async def _transact(self, entries: Sequence[Entry]) -> Sequence[Accepted | Exception]:
+        now = self._clock.now()
+        by_project: dict[int, list[int]] = defaultdict(list)
+        for i, entry in enumerate(entries):
+            by_project[entry.draft.project].append(i)
+
+        async def work(tx: Tx) -> list[Accepted | Invalid]:
+            answers: dict[int, Accepted | Invalid] = {}
+            for project, places in sorted(by_project.items()):
+                command = AcceptEvents(project=project, now=now, entries=tuple(entries[i] for i in places))
+                answers.update(zip(places, await self._bus.within(tx, command), strict=True))
+            return [answers[i] for i in range(len(entries))]
+
+        return await self._db.write(work, Lane.ACCEPT)

@@ -1,0 +1,35 @@
+"""The door: what an event must pass before it may be stored. Finds its workflows and checks its data against them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from clarion.events.accept import Entry
+from clarion.events.intake import Draft
+from clarion.model.errors import Invalid
+from clarion.model.workflow import Workflow
+
+#: The current workflows that an event type starts, disabled ones included.
+ForType = Callable[[int, str], tuple[Workflow, ...]]
+#: Raises Invalid where the data breaks a workflow's `data_schema`.
+CheckData = Callable[[Workflow, Mapping[str, Any]], None]
+
+
+class Door:
+    """Checks drafts in memory: no query."""
+
+    def __init__(self, for_type: ForType, check_data: CheckData, known_types: Callable[[int], list[str]]) -> None:
+        self._for_type, self._check_data, self._known_types = for_type, check_data, known_types
+
+    def enter(self, draft: Draft) -> Entry:
+        """The draft with the workflows that it starts. Raises Invalid."""
+        workflows = self._for_type(draft.project, draft.type)
+        if not workflows:
+            known = self._known_types(draft.project)
+            mend = f"known types: {', '.join(known[:20])}" if known else "no workflow is loaded"
+            raise Invalid("unknown_event_type", f"no workflow names {draft.type!r} in `on`; {mend}", "type")
+        for workflow in workflows:
+            if workflow.data_schema is not None:
+                self._check_data(workflow, draft.data)
+        return Entry(draft, workflows)

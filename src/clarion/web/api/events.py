@@ -1,0 +1,121 @@
+"""Events: the two hot calls as plain routes that decode with msgspec, and the quiet ones beside them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from clarion.clock import rfc3339
+from clarion.events.accept import Accepted, Entry
+from clarion.events.intake import check_size, draft_of_batch_item, read_cloud_event, read_event, split_batch
+from clarion.events.reading import CancelEvent, event_with_counts
+from clarion.model import ids
+from clarion.model.errors import Invalid, TooLarge, Unavailable
+from clarion.web.access import App, Caller, Project, caller, clarion_of, project
+from clarion.web.problems import of_invalid, of_unavailable
+from clarion.web.shapes import read_id
+
+MOST_BODY = 16 * 1024 * 1024
+_encode = msgspec.json.Encoder().encode
+
+router = APIRouter(tags=["events"])
+
+
+async def body_of(request: Request) -> bytes:
+    """The whole body, at most 16 MB."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > MOST_BODY:
+        raise TooLarge("a body has at most 16 MB: send smaller batches")
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MOST_BODY:
+            raise TooLarge("a body has at most 16 MB: send smaller batches")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _shown(answer: Accepted) -> dict[str, Any]:
+    return {"id": ids.show(ids.EVENT, answer.id), "status": "accepted", "duplicate": answer.duplicate}
+
+
+async def post_event(request: Request) -> Response:
+    """Accepts one event; answers after the commit."""
+    try:
+        clarion = clarion_of(request)
+        number = await project(request, await caller(request))
+        body = await body_of(request)
+        check_size(body)
+        if request.headers.get("content-type", "").startswith("application/cloudevents+json"):
+            draft = read_cloud_event(number, body)
+        else:
+            draft = read_event(number, body, request.headers.get("idempotency-key"))
+        (answer,) = await clarion.accept([clarion.door.enter(draft)])
+    except Invalid as error:
+        return of_invalid(error)
+    except Unavailable as error:
+        return of_unavailable(error)
+    if isinstance(answer, Invalid):
+        return of_invalid(answer)
+    return Response(_encode(_shown(answer)), 202, media_type="application/json")
+
+
+async def post_batch(request: Request) -> Response:
+    """Accepts up to 1,000 events in one transaction; each is accepted or rejected for itself."""
+    try:
+        clarion = clarion_of(request)
+        number = await project(request, await caller(request))
+        raws = split_batch(await body_of(request))
+        results: list[dict[str, Any] | None] = []
+        entries: list[Entry] = []
+        for raw in raws:
+            try:
+                entries.append(clarion.door.enter(draft_of_batch_item(number, raw)))
+                results.append(None)
+            except Invalid as error:
+                results.append(_rejected(error))
+        answers = iter(await clarion.accept(entries) if entries else [])
+    except Invalid as error:
+        return of_invalid(error)
+    except Unavailable as error:
+        return of_unavailable(error)
+    body = {"results": [r if r is not None else _result(next(answers)) for r in results]}
+    return Response(_encode(body), 202, media_type="application/json")
+
+
+def _result(answer: Accepted | Invalid) -> dict[str, Any]:
+    return _rejected(answer) if isinstance(answer, Invalid) else _shown(answer)
+
+
+def _rejected(error: Invalid) -> dict[str, Any]:
+    where = {"where": error.where} if error.where else {}
+    return {"status": "rejected", "error": {"code": error.code, "detail": error.detail, **where}}
+
+
+#: Before every middleware and dependency: see DESIGN.md section 9.
+HOT_ROUTES = [
+    Route("/v1/events", post_event, methods=["POST"]),
+    Route("/v1/events/batch", post_batch, methods=["POST"]),
+]
+
+
+@router.get("/v1/events/{id}")
+async def get_event(id: str, app: App, project: Project, caller: Caller) -> dict[str, Any]:  # noqa: A002
+    """An event with its live counts."""
+    event = read_id(ids.EVENT, id)
+    found = await app.db.read(lambda tx: event_with_counts(tx, project, event))
+    for name in ("accepted_at", "send_at", "expires_at"):
+        found[name] = rfc3339(found[name])
+    return found
+
+
+@router.post("/v1/events/{id}/cancel")
+async def cancel_event(id: str, app: App, project: Project, caller: Caller) -> dict[str, int]:  # noqa: A002
+    """Cancels what of an event hasn't been sent."""
+    event = read_id(ids.EVENT, id)
+    return {"cancelled": await app.bus.send(CancelEvent(project=project, now=app.clock.now(), event=event))}
+
