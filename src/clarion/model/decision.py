@@ -7,6 +7,8 @@ atomic call; `verdicts(candidates, grants)` finishes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import msgspec
@@ -32,7 +34,14 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     seen_at: int | None = None
     read_at: int | None = None
     delivered: bool = False
-    sent_channels: frozenset[Channel] = frozenset()
+    sent_channels: frozenset[Channel] = frozenset()  #: those it went out on, or is about to
+
+
+class Bucket(NamedTuple):
+    """The digest bucket that a step's message would join."""
+
+    key: str  #: as rendered; "" where the workflow names none
+    opened_at: int | None = None  #: None: no bucket is open under this key
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +58,16 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[int, ...] | None = None  #: decide these step indexes only (a decision taken again); None: all
     released: bool = False  #: waited already (digest closed, window opened): rule 5 is passed over
     attention_budget: int | None = None  #: messages a day over everything, from the settings
+    notification: Id | None = None  #: its id; None: what `ids.notification_id` derives
+    buckets: Mapping[int, Bucket] = {}  #: by step index; a step that isn't named can't be gathered
+
+
+def expiry(event: Event, workflow: Workflow) -> int | None:
+    """The instant from which telling of the event is no longer useful: its own, or so long after it was to be told."""
+    if workflow.expires_after is None:
+        return event.expires_at
+    ends = max(event.accepted_at, event.send_at or 0) + workflow.expires_after
+    return ends if event.expires_at is None else min(ends, event.expires_at)
 
 
 class Counter(NamedTuple):
@@ -69,6 +88,14 @@ class Cap(NamedTuple):
     counter: Counter
     max_per_hour: int | None
     max_per_day: int | None
+
+
+def slot_owner(notification: Id, step: int) -> Id:
+    """Who holds the slot of a step: one slot however many devices, attempts or providers it takes.
+
+    By step and not by channel, so that a reminder on the same channel, which is a send of its own, is counted too.
+    """
+    return notification[:8] + blake2b(b"slot" + step.to_bytes(2, "big") + notification, digest_size=8).digest()
 
 
 class SlotRequest(NamedTuple):
@@ -107,7 +134,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     contacts: tuple[ContactPoint, ...] = ()
     trace: tuple[Trace, ...] = ()
     owner: Id | None = None  #: of the slot it holds
-    bucket: str | None = None  #: the rendered digest key
+    #: The key of the digest bucket it joins; with any other verdict than digest: of the look-back bucket that it opens.
+    bucket: str | None = None
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,194 @@
+"""Rule 6: quiet hours, the workflow's send windows, the person's delivery windows.
+
+All in local time: the device's zone where a contact point has one, else the profile's, else UTC. `quiet_hours: drop`
+and `ignore` speak of quiet hours only; `critical` passes all three. A device whose hours are closed is left out while
+another one's are open. A person whose hours never open within `HORIZON` gets nothing: waiting for ever would hide it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from clarion import zones
+from clarion.clock import DAY, MINUTE
+from clarion.decisions.rules.case import Case, Ruling, defer, suppress
+from clarion.decisions.rules.localtime import EPOCH_DAY, clock, instant, weekday
+from clarion.model.words import Reason
+from clarion.model.workflow import WEEKDAYS, Window
+
+Windows = tuple[Window, ...]
+
+#: How far ahead an opening is looked for: two weeks, because a change of the clock can swallow a weekly window once.
+HORIZON = 15 * DAY
+
+_NEVER = 1 << 62
+
+
+class Hours(NamedTuple):
+    """The windows that hold for one channel of one person."""
+
+    quiet: Windows = ()  #: closed inside
+    send: Windows = ()  #: open inside
+    delivery: Windows = ()  #: open inside
+
+
+class Look(NamedTuple):
+    """What hours say of an instant, in words; why they are closed (None: open) and until when (None: for good)."""
+
+    detail: str
+    reason: Reason | None = None
+    until: int | None = None
+
+
+def open_now(case: Case) -> Ruling | None:
+    """Puts off to their end what falls into closed hours; suppresses it if they never open, or if quiet hours drop."""
+    hours = _hours(case)
+    if hours is None:
+        return None
+    if case.run.critical:
+        case.passes("windows", "critical goes out at any hour")
+        return None
+    seen = _abroad(case, hours)
+    if seen is None:
+        seen = look(case.run.home, hours, case.run.now // MINUTE)
+    if seen.reason is None:
+        case.passes("windows", seen.detail)
+        return None
+    return _closed(case, seen)
+
+
+def _abroad(case: Case, hours: Hours) -> Look | None:
+    """The look where devices have zones of their own; those whose hours are closed go, if another one's are open."""
+    if all(contact.timezone is None for contact in case.contacts):
+        return None
+    places = [zones.first_known(contact.timezone, case.run.home) for contact in case.contacts]
+    looks = {zone: look(zone, hours, case.run.now // MINUTE) for zone in places}
+    awake = [contact for contact, zone in zip(case.contacts, places, strict=True) if looks[zone].reason is None]
+    if not awake:
+        return min(looks.values(), key=lambda seen: seen.until or _NEVER)
+    details = [seen.detail for seen in looks.values() if seen.reason is None]
+    if len(awake) < len(places):
+        details.append(f"{len(places) - len(awake)} left out, whose local hours are closed")
+    case.contacts = tuple(awake)
+    return Look("; ".join(details))
+
+
+def _closed(case: Case, seen: Look) -> Ruling:
+    reason = seen.reason or Reason.QUIET_HOURS
+    if reason is Reason.QUIET_HOURS and case.run.context.workflow.quiet_hours == "drop":
+        return suppress("windows", reason, f"{seen.detail}: dropped, as the workflow says")
+    if seen.until is None:
+        return suppress("windows", reason, f"{seen.detail}, and no opening within {HORIZON // DAY} days")
+    return defer("windows", reason, seen.until, seen.detail)
+
+
+def _hours(case: Case) -> Hours | None:
+    workflow, profile = case.run.context.workflow, case.run.context.profile
+    quiet, send, delivery = profile.quiet_hours, workflow.send_windows, profile.delivery_windows
+    if workflow.quiet_hours == "ignore":
+        quiet = ()
+    if delivery:
+        delivery = tuple(w for w in delivery if w.channel is None or w.channel is case.step.channel)
+    return Hours(quiet, send, delivery) if quiet or send or delivery else None
+
+
+@lru_cache(maxsize=1 << 14)
+def look(zone: str, hours: Hours, minute: int) -> Look:
+    """What `hours` say at the `minute`-th minute since 1970 in `zone`. Windows begin and end at whole minutes.
+
+    `until` is when all of them are open: the end of the whole closed stretch, over windows that touch or overlap.
+    """
+    kinds = [
+        (Reason.QUIET_HOURS, "quiet hours", hours.quiet, False),
+        (Reason.SEND_WINDOW, "send windows", hours.send, True),
+        (Reason.DELIVERY_WINDOW, "delivery windows", hours.delivery, True),
+    ]
+    kinds = [kind for kind in kinds if kind[2]]
+    now = minute * MINUTE
+    here = clock(zone, minute)
+    for reason, name, windows, inside_is_open in kinds:
+        if _closed_until(zone, windows, inside_is_open, now) > now:
+            until = _opening(zone, [(windows, inside_is_open) for *_, windows, inside_is_open in kinds], now)
+            side = "outside the" if inside_is_open else "in the"
+            return Look(f"{here} is {side} {name} {_shown(windows)}", reason, until)
+    said = [f"{'in the' if inside else 'outside the'} {name} {_shown(windows)}" for _, name, windows, inside in kinds]
+    return Look(f"{here} is {', '.join(said)}")
+
+
+def _opening(zone: str, kinds: list[tuple[Windows, bool]], now: int) -> int | None:
+    at, moved = now, True
+    while moved:
+        if at > now + HORIZON:
+            return None
+        before = at
+        for windows, inside_is_open in kinds:
+            at = _closed_until(zone, windows, inside_is_open, at)
+        moved = at > before
+    return at
+
+
+def _closed_until(zone: str, windows: Windows, inside_is_open: bool, at: int) -> int:
+    """The end of the closed stretch that `at` lies in; `at` itself if it is open."""
+    for start, end in _closed_on(zone, windows, inside_is_open, at // DAY):
+        if start <= at < end:
+            return end
+    return at
+
+
+@lru_cache(maxsize=1 << 13)
+def _closed_on(zone: str, windows: Windows, inside_is_open: bool, utc_day: int) -> tuple[tuple[int, int], ...]:
+    """The closed stretches that touch a UTC day (0: 1970-01-01), in order, each to its very end."""
+    begin, over = utc_day * DAY, (utc_day + 1) * DAY
+    found = []
+    for start, end in _stretches(zone, windows, inside_is_open, EPOCH_DAY + utc_day):
+        if start >= over:
+            break
+        if end > begin:
+            found.append((start, end))
+    return tuple(found)
+
+
+def _stretches(zone: str, windows: Windows, inside_is_open: bool, day: int) -> Iterator[tuple[int, int]]:
+    if not inside_is_open:
+        yield from _merged(zone, windows, day)
+        return
+    closed_since = 0
+    for start, end in _merged(zone, windows, day):
+        yield closed_since, start
+        closed_since = end
+    yield closed_since, _NEVER
+
+
+def _merged(zone: str, windows: Windows, day: int) -> Iterator[tuple[int, int]]:
+    """When the windows begin and end, those that touch or overlap as one, in order, from `day` on to the horizon."""
+    # From three days back: local days differ from UTC's, windows reach into the next day, clocks may cross midnight.
+    days = range(day - 3, day + HORIZON // DAY + 3)
+    merged: tuple[int, int] | None = None
+    for first in days:
+        for window in sorted(windows, key=lambda window: window.start):
+            if weekday(first) not in window.days:
+                continue
+            start = instant(zone, first, window.start)
+            end = instant(zone, first + (window.end <= window.start), window.end, late=True)
+            if merged is None or start > merged[1]:
+                if merged is not None and merged[0] < merged[1]:
+                    yield merged
+                merged = (start, end)
+            else:
+                merged = (merged[0], max(merged[1], end))
+    if merged is not None and merged[0] < merged[1]:
+        yield merged
+
+
+def _shown(windows: Windows) -> str:
+    return ", ".join(f"{_days(window.days)}{_time(window.start)}-{_time(window.end)}" for window in windows)
+
+
+def _days(days: tuple[int, ...]) -> str:
+    return "" if len(set(days)) == 7 else ",".join(WEEKDAYS[day] for day in sorted(set(days))) + " "
+
+
+def _time(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"
