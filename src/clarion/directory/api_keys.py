@@ -49,13 +49,31 @@ async def create_key(tx: Tx, command: CreateKey) -> tuple[Id, str]:
     """Handles `CreateKey`; with a chosen text that is there already, answers that one."""
     text = command.text or new_key(randomness(KEY_ENTROPY))
     fresh = ids.new_id(command.now, randomness(10))
-    row = (command.project, fresh, key_hash(text), command.name, command.role.value, command.now, command.expires_at, None)
+    row = (
+        command.project,
+        fresh,
+        key_hash(text),
+        command.name,
+        command.role.value,
+        command.now,
+        command.expires_at,
+        None,
+    )
     if not await tx.insert_new(tables.api_keys, _COLUMNS, [row], ("id",)):
         known = await tx.first("SELECT id FROM api_keys WHERE hash = :hash", hash=key_hash(text))
         assert known is not None
         return bytes(known["id"]), text
     await tx.append(
-        [KeyCreated(project=command.project, at=command.now, subject=fresh, role=command.role.value, name=command.name, by=command.by)]
+        [
+            KeyCreated(
+                project=command.project,
+                at=command.now,
+                subject=fresh,
+                role=command.role.value,
+                name=command.name,
+                by=command.by,
+            )
+        ]
     )
     return fresh, text
 
@@ -76,7 +94,9 @@ async def create_project(tx: Tx, command: CreateProject) -> int:
     row = await tx.first("SELECT coalesce(max(id), 0) + 1 AS n FROM projects")
     assert row is not None
     number = int(row["n"])
-    if not await tx.insert_new(tables.projects, ("id", "key", "created_at"), [(number, command.key, command.now)], ("id",)):
+    if not await tx.insert_new(
+        tables.projects, ("id", "key", "created_at"), [(number, command.key, command.now)], ("id",)
+    ):
         raise Invalid("project_exists", f"there is a project {command.key!r} already", "key")
     await tx.append([ProjectCreated(project=number, at=command.now, key=command.key)])
     return number

@@ -1,0 +1,1 @@
+"""People: recipients and their addresses, preferences, topics, suppressions, tenants. Decides and sends nothing."""

@@ -1,0 +1,116 @@
+"""The rows of contact points: read, written and removed in sets, with their facts. The caller holds the people."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from clarion.ledger.facts import ContactPointChanged
+from clarion.model.ids import Id
+from clarion.storage.database import Tx
+from clarion.storage.tables import contact_points
+
+
+class ContactRow(NamedTuple):
+    """A contact point as it is stored."""
+
+    recipient: str
+    id: Id
+    channel: str
+    kind: str
+    sealed: bytes
+    lookup: bytes
+    label: str | None
+    timezone: str | None
+    locale: str | None
+    source: str  #: profile, device or contact
+    created_at: int
+    updated_at: int
+
+    def fact(self, project: int, now: int, act: str, cause: str | None = None) -> ContactPointChanged:
+        """What happened to it."""
+        return ContactPointChanged(
+            project=project,
+            at=now,
+            subject=self.id,
+            recipient=self.recipient,
+            channel=self.channel,
+            kind=self.kind,
+            act=act,
+            cause=cause,
+        )
+
+
+_COLUMNS = ", ".join(ContactRow._fields)
+_INSERTED = ("project", *ContactRow._fields)
+
+OF_PEOPLE = f"SELECT {_COLUMNS} FROM contact_points WHERE project = :project AND recipient IN :recipients"  # nosec B608  # names only
+OF_SOURCE = f"{OF_PEOPLE} AND source = :source"
+WITH_ADDRESS = f"SELECT {_COLUMNS} FROM contact_points WHERE project = :project AND lookup IN :lookups"  # nosec B608  # names only
+BY_ID = f"{OF_PEOPLE} AND id IN :ids"
+
+_REMOVE = f"""
+    DELETE FROM contact_points
+    WHERE project = :project AND recipient IN :recipients AND id IN :ids AND source IN :sources
+    RETURNING {_COLUMNS}
+"""  # nosec B608  # names only
+
+SOURCES = ("profile", "device", "contact")
+
+
+async def contact_rows(tx: Tx, statement: str, **values: object) -> list[ContactRow]:
+    """The rows of one of the statements above."""
+    return [ContactRow(*row) for row in await tx.fetch(statement, **values)]
+
+
+class Changes:
+    """Contact points to write and to remove, with their facts: gathered first, then stored together."""
+
+    def __init__(self, project: int, now: int) -> None:
+        self._project, self._now = project, now
+        self._written: dict[Id, ContactRow] = {}
+        self._removed: dict[Id, ContactRow] = {}
+        self.facts: list[ContactPointChanged] = []
+
+    @property
+    def people(self) -> set[str]:
+        """Those of whom a contact point changed."""
+        return {str(fact.recipient) for fact in self.facts}
+
+    def add(self, row: ContactRow) -> None:
+        """A new contact point."""
+        self._written[row.id] = row
+        self.facts.append(row.fact(self._project, self._now, "added"))
+
+    def replace(self, row: ContactRow, differs: bool) -> None:
+        """One that is there already; if nothing differs only its `updated_at` tells of it."""
+        self._written[row.id] = row
+        if differs:
+            self.facts.append(row.fact(self._project, self._now, "updated"))
+
+    def take(self, row: ContactRow, cause: str | None = None) -> None:
+        """One that goes."""
+        self._written.pop(row.id, None)
+        self._removed[row.id] = row
+        self.facts.append(row.fact(self._project, self._now, "removed", cause))
+
+    async def store(self, tx: Tx) -> None:
+        """Writes and removes the rows."""
+        await remove(tx, self._project, [(row.recipient, row.id) for row in self._removed.values()])
+        await tx.upsert(contact_points, _INSERTED, sorted((self._project, *row) for row in self._written.values()))
+
+
+async def remove(
+    tx: Tx, project: int, pairs: Collection[tuple[str, Id]], sources: Sequence[str] = SOURCES
+) -> list[ContactRow]:
+    """Removes (recipient, contact id) pairs and gives what was there."""
+    if not pairs:
+        return []
+    return await contact_rows(
+        tx,
+        _REMOVE,
+        project=project,
+        recipients=sorted({recipient for recipient, _ in pairs}),
+        ids=sorted(contact for _, contact in pairs),
+        sources=sources,
+    )

@@ -1,0 +1,72 @@
+"""A profile's email and phone: at most one of each, kept as contact points with source "profile"."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from clarion.clock import randomness
+from clarion.directory import contact_rows
+from clarion.directory.contact_rows import Changes, ContactRow
+from clarion.directory.vault import Vault
+from clarion.model.ids import new_id
+from clarion.model.words import CHANNEL_OF, ContactKind
+from clarion.security.encryption import DataKey
+from clarion.storage.database import Tx
+
+#: What was said, by recipient and kind; None clears.
+Said = Mapping[tuple[str, ContactKind], str | None]
+
+
+async def changes(tx: Tx, vault: Vault, project: int, now: int, said: Said, made: Collection[str]) -> Changes:
+    """What is to change for the profiles to have these addresses. Who was just `made` has none yet."""
+    result = Changes(project, now)
+    if not said:
+        return result
+    rows = await contact_rows.contact_rows(
+        tx,
+        contact_rows.OF_SOURCE,
+        project=project,
+        recipients=sorted({who for who, _ in said}.difference(made)),
+        source="profile",
+    )
+    there = {(row.recipient, row.kind): row for row in rows}
+    keys = await vault.keys(tx, project, {who for (who, _), value in said.items() if value}, create=True)
+    for (who, kind), value in said.items():
+        old = there.get((who, kind))
+        if value is None:
+            if old is not None:
+                result.take(old)
+        elif old is None or vault.value_of(keys[who], project, old) != value:
+            new = _row(vault, keys[who], project, now, who, kind, value, old)
+            if old is None:
+                result.add(new)
+            else:
+                result.replace(new, differs=True)
+    return result
+
+
+def _row(
+    vault: Vault,
+    key: DataKey,
+    project: int,
+    now: int,
+    recipient: str,
+    kind: ContactKind,
+    value: str,
+    old: ContactRow | None,
+) -> ContactRow:
+    contact = old.id if old else new_id(now, randomness(10))
+    return ContactRow(
+        recipient=recipient,
+        id=contact,
+        channel=CHANNEL_OF[kind],
+        kind=kind,
+        sealed=vault.seal_contact(key, project, recipient, contact, value),
+        lookup=vault.hash(project, CHANNEL_OF[kind], value),
+        label=None,
+        timezone=None,
+        locale=None,
+        source="profile",
+        created_at=old.created_at if old else now,
+        updated_at=now,
+    )
