@@ -1,0 +1,1 @@
+"""The limits store: rolling caps, token buckets, API limits, provider health, live fan-out; on Redis or embedded."""

@@ -1,0 +1,45 @@
+"""Token buckets as GCRA: how turns are laid out and when a token is free. Pure; instants in microseconds.
+
+The bucket's whole state is `full_at`, the instant at which it will be full again. Seen over any second no more than
+rate + burst turns begin.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from clarion.limits.interface import Allowed
+
+MILLISECOND = 1_000
+SECOND = 1_000_000
+
+
+class Pace(NamedTuple):
+    """How fast a bucket fills: microseconds between tokens, and how far ahead of that a burst may run."""
+
+    interval: float
+    tolerance: float
+
+
+def pace(rate: float, burst: float) -> Pace:
+    """The pace of `rate` tokens a second, of which `burst` (at least one) may be taken at once."""
+    if rate <= 0:
+        raise ValueError(f"a rate is more than 0 a second, not {rate}")
+    interval = SECOND / rate
+    return Pace(interval, max(burst - 1, 0) * interval)
+
+
+def turns(pace: Pace, n: int, full_at: float, present: float, now: int) -> list[int]:
+    """The instants (ms on the caller's clock, which says `now`) of `n` turns taken from a bucket at `present`."""
+    lead = full_at - pace.tolerance - present
+    return [now + _ms(lead + k * pace.interval) for k in range(n)]
+
+
+def answer(pace: Pace, full_at: float, present: float) -> Allowed:
+    """Whether a token is there at `present`."""
+    lead = full_at - pace.tolerance - present
+    return Allowed(lead <= 0, _ms(lead))
+
+
+def _ms(lead: float) -> int:
+    return max(0, -int(-lead // MILLISECOND))

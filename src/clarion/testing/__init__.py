@@ -1,0 +1,1 @@
+"""For tests of Clarion and of what is built on it: contract suites, fakes, assertions. Nothing in production imports it."""

@@ -1,0 +1,568 @@
+"""What every limits store must do: subclass `LimitsContract` and give it the fixture `workers`.
+
+`workers` are at least two `Worker`s over the same installation, as different processes would open them. The suite
+needs pytest with pytest-asyncio in auto mode, and hypothesis. The judge of the caps is `Oracle`: plain lists, nothing
+packed, nothing dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from hashlib import blake2b
+from itertools import chain, count
+from typing import Literal, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from clarion.clock import DAY, HOUR, MINUTE, SECOND
+from clarion.limits.interface import Allowed, Grants, Health, LimitsStore, Missed
+from clarion.model.decision import GRANTED, Cap, Counter, Grant, SlotRequest
+from clarion.model.ids import Id
+from clarion.model.words import Reason
+from clarion.storage import Database, Tx
+
+NOW = 1_800_000_000 * SECOND
+_fresh = count(1)
+
+
+def owner(*name: object) -> Id:
+    """The id of a pretended delivery."""
+    return blake2b(repr(name).encode(), digest_size=16).digest()
+
+
+def cap(
+    recipient: str, per_hour: int | None = None, per_day: int | None = None, channel: str = "push", type: str = "news"
+) -> Cap:
+    """A cap on what `recipient` gets."""
+    return Cap(Counter(1, recipient, channel, type), per_hour, per_day)
+
+
+def someone() -> str:
+    """A recipient whom no other test knows."""
+    return f"u{next(_fresh)}"
+
+
+class Worker:
+    """One process's view of a store: gives it a transaction where it wants one."""
+
+    def __init__(self, store: LimitsStore, database: Database) -> None:
+        self.store, self.database = store, database
+
+    async def reserve(self, requests: Sequence[SlotRequest], now: int = NOW) -> Grants:
+        return await self._decide(lambda tx: self.store.reserve(requests, now, tx))
+
+    async def peek(self, requests: Sequence[SlotRequest], now: int = NOW) -> Grants:
+        return await self._decide(lambda tx: self.store.peek(requests, now, tx))
+
+    async def restamp(self, requests: Sequence[SlotRequest], now: int = NOW) -> Grants:
+        return await self._decide(lambda tx: self.store.restamp(requests, now, tx))
+
+    async def release(self, requests: Sequence[SlotRequest]) -> Grants:
+        async def release(tx: Tx | None) -> Grants:
+            await self.store.release(requests, tx)
+            return Grants({})
+
+        return await self._decide(release)
+
+    async def _decide(self, ask: Callable[[Tx | None], Awaitable[Grants]]) -> Grants:
+        if not self.store.in_transaction:
+            return await ask(None)
+
+        async def work(tx: Tx) -> Grants:
+            return await ask(tx)
+
+        return await self.database.write(work)
+
+
+class Oracle:
+    """The caps by plain lists of (second, owner). Exact at whole seconds."""
+
+    def __init__(self) -> None:
+        self.sends: dict[Counter, list[tuple[int, Id]]] = {}
+
+    def _held(self, counter: Counter, now: int, span: int = DAY) -> list[tuple[int, Id]]:
+        return sorted(s for s in self.sends.get(counter, []) if s[0] > now - span)
+
+    def _holds(self, request: SlotRequest, now: int) -> bool:
+        return bool(request.caps) and all(
+            request.owner in [o for _, o in self._held(c.counter, now)] for c in request.caps
+        )
+
+    def _refusals(self, request: SlotRequest, now: int) -> list[Grant]:
+        refusals = []
+        for counter, *limits in request.caps:
+            if request.owner in [o for _, o in self._held(counter, now)]:
+                continue
+            for limit, span, word in zip(limits, (HOUR, DAY), ("hour", "day"), strict=True):
+                held = self._held(counter, now, span)
+                if limit is None or len(held) < limit:
+                    continue
+                reason = Reason(f"cap_{word}") if counter.type or counter.channel else Reason.ATTENTION_BUDGET
+                free_at = held[-limit][0] + span if limit else None
+                refusals.append(Grant(False, reason, free_at, f"{len(held)} of {limit} in the last {word}"))
+        return refusals
+
+    def _take(self, request: SlotRequest, now: int) -> Grant:
+        refusals = self._refusals(request, now)
+        if refusals:
+            return max(refusals, key=lambda grant: grant.free_at if grant.free_at is not None else 2**62)
+        for c in request.caps:
+            if request.owner not in [o for _, o in self._held(c.counter, now)]:
+                self.release([SlotRequest(request.owner, (c,))])
+                self.sends.setdefault(c.counter, []).append((now, request.owner))
+        return GRANTED
+
+    def reserve(self, requests: Sequence[SlotRequest], now: int) -> dict[Id, Grant]:
+        winners: dict[Id, Id] = {}
+        for r in requests:
+            if r.group is not None and self._holds(r, now):
+                winners.setdefault(r.group, r.owner)
+        answers = {}
+        for r in requests:
+            if r.group is not None and winners.get(r.group, r.owner) != r.owner:
+                answers[r.owner] = Grant(False, Reason.ALTERNATIVE_USED)
+                continue
+            answers[r.owner] = self._take(r, now)
+            if answers[r.owner].granted and r.group is not None:
+                winners[r.group] = r.owner
+        return answers
+
+    def restamp(self, requests: Sequence[SlotRequest], now: int) -> dict[Id, Grant]:
+        answers = {}
+        for r in requests:
+            stamps = [[at for at, o in self._held(c.counter, now) if o == r.owner] for c in r.caps]
+            if not all(at and now - at[0] <= 5 * SECOND for at in stamps):
+                self.release([r])
+            answers[r.owner] = self._take(r, now)
+        return answers
+
+    def release(self, requests: Sequence[SlotRequest]) -> None:
+        for r in requests:
+            for c in r.caps:
+                self.sends[c.counter] = [s for s in self.sends.get(c.counter, []) if s[1] != r.owner]
+
+
+class Act(NamedTuple):
+    """One call of a generated history, `after` ms later than the one before."""
+
+    after: int
+    what: Literal["reserve", "peek", "restamp", "release"]
+    requests: tuple[tuple[int, tuple[int, ...], int | None], ...]  #: owner, counters, group
+
+
+def _histories(steps: st.SearchStrategy[int]) -> st.SearchStrategy[list[Act]]:
+    request = st.tuples(
+        st.integers(0, 9), st.lists(st.integers(0, 3), max_size=3).map(tuple), st.sampled_from([None, None, 0, 1])
+    )
+    batch = st.lists(request, min_size=1, max_size=6, unique_by=lambda r: r[0]).map(tuple)
+    what = st.sampled_from(["reserve", "reserve", "reserve", "peek", "restamp", "release"])
+    return st.lists(st.builds(Act, after=steps, what=what, requests=batch), max_size=15)
+
+
+_JUMPS = [0, SECOND, 5 * SECOND, 6 * SECOND, 20 * MINUTE, HOUR - SECOND, HOUR, 8 * HOUR, DAY - SECOND, DAY]
+_LIMITS = st.tuples(*[st.one_of(st.none(), st.integers(0, 4))] * 2)
+_counters = st.tuples(_LIMITS, _LIMITS, _LIMITS, _LIMITS)
+_generated = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def _caps(limits: Sequence[tuple[int | None, int | None]]) -> list[Cap]:
+    """Four counters of a new recipient: a type, another, the channel, the attention budget."""
+    recipient = someone()
+    kinds = (("push", "a"), ("push", "b"), ("push", ""), ("", ""))
+    return [cap(recipient, *bounds, *kind) for bounds, kind in zip(limits, kinds, strict=True)]
+
+
+def _requests(act: Act, caps: Sequence[Cap]) -> list[SlotRequest]:
+    return [
+        SlotRequest(owner(n, caps[0]), tuple(caps[i] for i in chosen), None if group is None else owner("group", group))
+        for n, chosen, group in act.requests
+    ]
+
+
+class LimitsContract:
+    """The tests. Every one uses recipients, buckets, providers and channels of its own."""
+
+    @pytest.fixture
+    def limits(self, workers: Sequence[Worker]) -> Worker:
+        """One of the workers."""
+        return workers[0]
+
+    # --- caps: exactness ----------------------------------------------------------------------------------------------
+
+    @_generated
+    @given(limits_of=_counters, history=_histories(st.sampled_from(_JUMPS)))
+    async def test_at_whole_seconds_every_answer_is_the_oracle_s(
+        self,
+        workers: Sequence[Worker],
+        limits_of: tuple[tuple[int | None, int | None], ...],
+        history: list[Act],
+    ) -> None:
+        oracle, caps, now = Oracle(), _caps(limits_of), NOW
+        for turn, act in enumerate(history):
+            now += act.after
+            requests, worker = _requests(act, caps), workers[turn % len(workers)]
+            # When
+            answers = await getattr(worker, act.what)(requests, *([] if act.what == "release" else [now]))
+            # Then
+            if act.what == "release":
+                oracle.release(requests)
+            elif act.what == "peek":
+                unchanged = {counter: list(sends) for counter, sends in oracle.sends.items()}
+                assert answers == oracle.reserve(requests, now)
+                oracle.sends = unchanged
+            else:
+                assert answers == getattr(oracle, act.what)(requests, now)
+
+    @_generated
+    @given(
+        per_hour=st.integers(1, 4),
+        per_day=st.integers(1, 8),
+        steps=st.lists(st.one_of(st.integers(0, 3 * SECOND), st.integers(0, HOUR), st.integers(0, DAY)), max_size=20),
+        skews=st.lists(st.integers(-2 * SECOND, 2 * SECOND), min_size=20, max_size=20),
+    )
+    async def test_no_window_of_the_callers_time_holds_more_though_their_clocks_differ(
+        self, workers: Sequence[Worker], per_hour: int, per_day: int, steps: list[int], skews: list[int]
+    ) -> None:
+        wanted, now, sent = cap(someone(), per_hour, per_day), NOW, []
+        for turn, step in enumerate(steps):
+            now += step
+            at = now + skews[turn]
+            request = SlotRequest(owner(wanted, turn), (wanted,))
+            # When
+            grant = (await workers[turn % len(workers)].reserve([request], at))[request.owner]
+            # Then
+            if grant.granted:
+                sent.append(at)
+                _assert_within(sorted(sent), per_hour, per_day)
+            else:
+                assert grant.free_at is not None
+                assert grant.free_at > at
+
+    async def test_a_slot_is_free_at_the_very_instant_that_the_refusal_names(self, limits: Worker) -> None:
+        wanted, start = cap(someone(), 1, None), NOW + 1
+        # Given
+        await limits.reserve([SlotRequest(owner("first"), (wanted,))], start)
+        refused = (await limits.reserve([SlotRequest(owner("second"), (wanted,))], start + MINUTE))[owner("second")]
+        # Then: less than a second later than by the stopwatch, never earlier
+        assert refused.free_at is not None
+        assert start + HOUR <= refused.free_at < start + HOUR + SECOND
+        # When
+        early = await limits.reserve([SlotRequest(owner("second"), (wanted,))], refused.free_at - 1)
+        late = await limits.reserve([SlotRequest(owner("second"), (wanted,))], refused.free_at)
+        # Then
+        assert (early[owner("second")].granted, late[owner("second")].granted) == (False, True)
+
+    async def test_eight_workers_racing_for_ten_slots_get_exactly_ten(self, workers: Sequence[Worker]) -> None:
+        capped, free = cap(someone(), 10, 20), cap(someone(), 100, 100)
+
+        async def race(number: int) -> int:
+            granted = 0
+            for turn in range(5):  # each with both counters in another order
+                both = (capped, free) if (number + turn) % 2 else (free, capped)
+                request = SlotRequest(owner(capped, number, turn), both)
+                granted += (await workers[number % len(workers)].reserve([request]))[request.owner].granted
+            return granted
+
+        assert sum(await asyncio.gather(*map(race, range(8)))) == 10
+
+    async def test_workers_racing_with_batches_of_the_same_people_leave_nobody_over_the_cap(
+        self, workers: Sequence[Worker]
+    ) -> None:
+        people = [cap(someone(), 3, 3) for _ in range(40)]
+
+        async def race(number: int) -> list[Id]:
+            some = people[number * 3 :] + people[: number * 3]
+            answers = await workers[number % len(workers)].reserve([SlotRequest(owner(number, c), (c,)) for c in some])
+            return [who for who, grant in answers.items() if grant.granted]
+
+        granted = set(chain.from_iterable(await asyncio.gather(*map(race, range(8)))))
+        assert [sum(owner(n, c) in granted for n in range(8)) for c in people] == [3] * 40
+
+    async def test_a_thousand_requests_are_one_call(self, limits: Worker) -> None:
+        people = [cap(someone(), 5, 20) for _ in range(500)]
+        requests = [SlotRequest(owner(turn, c), (c,)) for c in people for turn in range(2)]
+        assert set((await limits.reserve(requests)).values()) == {GRANTED}
+        assert (await limits.peek([SlotRequest(owner(2, people[-1]), (people[-1]._replace(max_per_hour=2),))]))[
+            owner(2, people[-1])
+        ].held == "2 of 2 in the last hour"
+
+    # --- caps: refusals -----------------------------------------------------------------------------------------------
+
+    async def test_a_refusal_tells_the_reason_what_is_held_and_when_it_is_free(self, limits: Worker) -> None:
+        who = someone()
+        hour, day, budget = cap(who, 1, None), cap(who, None, 2, "email"), cap(who, None, 0, "", "")
+        # Given
+        await limits.reserve([SlotRequest(owner(who, 1), (hour,)), SlotRequest(owner(who, 2), (day,))])
+        await limits.reserve([SlotRequest(owner(who, 3), (day,))], NOW + MINUTE)
+        # When
+        asked = [SlotRequest(owner(who, n), (c,)) for n, c in ((11, hour), (12, day), (13, budget))]
+        answers = await limits.reserve(asked, NOW + 2 * MINUTE)
+        # Then
+        assert list(answers.values()) == [
+            Grant(False, Reason.CAP_HOUR, NOW + HOUR, "1 of 1 in the last hour"),
+            Grant(False, Reason.CAP_DAY, NOW + DAY, "2 of 2 in the last day"),
+            Grant(False, Reason.ATTENTION_BUDGET, None, "0 of 0 in the last day"),
+        ]
+
+    async def test_of_several_full_limits_the_one_that_frees_last_is_told(self, limits: Worker) -> None:
+        wanted = cap(someone(), 1, 1)
+        await limits.reserve([SlotRequest(owner("first", wanted), (wanted,))])
+        refused = (await limits.reserve([SlotRequest(owner("next", wanted), (wanted,))]))[owner("next", wanted)]
+        assert (refused.reason, refused.free_at) == (Reason.CAP_DAY, NOW + DAY)
+
+    async def test_all_caps_or_none(self, limits: Worker) -> None:
+        who = someone()
+        full, roomy = cap(who, 0, None), cap(who, 1, None, "email")
+        # Given
+        answers = await limits.reserve([SlotRequest(owner(who, "both"), (roomy, full))])
+        assert not answers[owner(who, "both")].granted
+        # Then: the roomy one was left alone
+        assert (await limits.reserve([SlotRequest(owner(who, "one"), (roomy,))]))[owner(who, "one")].granted
+
+    async def test_a_request_without_caps_is_granted(self, limits: Worker) -> None:
+        assert await limits.reserve([SlotRequest(owner("free"), ())]) == {owner("free"): GRANTED}
+        assert await limits.reserve([]) == {}
+
+    async def test_a_lowered_cap_counts_what_went_out_under_the_higher_one(self, limits: Worker) -> None:
+        wanted = cap(someone(), 5, 20)
+        await limits.reserve([SlotRequest(owner(wanted, n), (wanted,)) for n in range(4)])
+        lower = SlotRequest(owner(wanted, "next"), (wanted._replace(max_per_hour=2),))
+        assert (await limits.reserve([lower]))[lower.owner].held == "4 of 2 in the last hour"
+
+    async def test_what_was_counted_without_a_limit_counts_once_there_is_one(self, limits: Worker) -> None:
+        wanted = cap(someone(), None, None)
+        await limits.reserve([SlotRequest(owner(wanted, n), (wanted,)) for n in range(3)])
+        limited = SlotRequest(owner(wanted, "next"), (wanted._replace(max_per_day=3),))
+        assert (await limits.reserve([limited]))[limited.owner].reason is Reason.CAP_DAY
+
+    # --- caps: owners and groups --------------------------------------------------------------------------------------
+
+    async def test_asking_again_with_the_same_owner_takes_no_second_slot(self, workers: Sequence[Worker]) -> None:
+        wanted = cap(someone(), 2, 2)
+        first, second, third = (SlotRequest(owner(wanted, n), (wanted,)) for n in range(3))
+        # Given
+        for worker in workers:
+            assert (await worker.reserve([first, first]))[first.owner].granted
+        # Then
+        assert (await workers[0].reserve([second]))[second.owner].granted
+        assert not (await workers[0].reserve([third]))[third.owner].granted
+        assert (await workers[0].reserve([first], NOW + MINUTE))[first.owner].granted
+
+    async def test_the_first_alternative_that_fits_wins(self, limits: Worker) -> None:
+        who = someone()
+        ways = (cap(who, 0, None, "push"), cap(who, 1, None, "email"), cap(who, 1, None, "sms"))
+        group = [SlotRequest(owner(who, c), (c,), owner(who)) for c in ways]
+        # When
+        push, email, sms = (await limits.reserve(group)).values()
+        # Then
+        assert push.reason is Reason.CAP_HOUR
+        assert email.granted
+        assert sms == Grant(False, Reason.ALTERNATIVE_USED)
+        # And the loser took nothing
+        assert (await limits.peek([SlotRequest(owner(who, "other"), (ways[2],))]))[owner(who, "other")].granted
+
+    async def test_an_alternative_that_won_stays_the_winner_when_an_earlier_one_has_room(self, limits: Worker) -> None:
+        who = someone()
+        ways = (cap(who, 1, None, "push"), cap(who, 1, None, "email"))
+        await limits.reserve([SlotRequest(owner(who, "before"), (ways[0],))], NOW - HOUR + SECOND)
+        group = [SlotRequest(owner(who, c), (c,), owner(who)) for c in ways]
+        assert [g.granted for g in (await limits.reserve(group)).values()] == [False, True]
+        # When: a second later, push would have room
+        again = await limits.reserve(group, NOW + SECOND)
+        # Then
+        assert [g.granted for g in again.values()] == [False, True]
+
+    async def test_an_uncapped_alternative_wins_too(self, limits: Worker) -> None:
+        who = someone()
+        group = [SlotRequest(owner(who, 1), (), owner(who)), SlotRequest(owner(who, 2), (cap(who, 1),), owner(who))]
+        assert [g.granted for g in (await limits.reserve(group)).values()] == [True, False]
+        uncapped = [request._replace(caps=()) for request in group]
+        assert [g.granted for g in (await limits.reserve(uncapped)).values()] == [True, False]
+
+    # --- caps: peek, release, restamp ---------------------------------------------------------------------------------
+
+    async def test_peek_answers_as_reserve_would_and_takes_nothing(self, limits: Worker) -> None:
+        wanted = cap(someone(), 1, 1)
+        requests = [SlotRequest(owner(wanted, n), (wanted,)) for n in range(2)]
+        peeked = [await limits.peek(requests) for _ in range(3)]
+        assert peeked == [await limits.reserve(requests)] * 3
+        assert [grant.granted for grant in peeked[0].values()] == [True, False]
+
+    async def test_a_released_slot_is_free_and_releasing_twice_is_harmless(self, limits: Worker) -> None:
+        wanted = cap(someone(), 2, 2)
+        one, two, three, four = (SlotRequest(owner(wanted, n), (wanted,)) for n in range(4))
+        await limits.reserve([one, two])
+        # When
+        await limits.release([one])
+        await limits.release([one])
+        # Then: one slot came back, not two
+        assert [g.granted for g in (await limits.reserve([three, four])).values()] == [True, False]
+
+    async def test_releasing_what_was_never_reserved_is_harmless(self, limits: Worker) -> None:
+        wanted = cap(someone(), 1)
+        await limits.release([SlotRequest(owner("nobody"), (wanted,))])
+        assert (await limits.reserve([SlotRequest(owner("first"), (wanted,))]))[owner("first")].granted
+
+    async def test_a_slot_older_than_five_seconds_is_stamped_anew(self, limits: Worker) -> None:
+        wanted = cap(someone(), 1, None)
+        mine, other = SlotRequest(owner(wanted, 1), (wanted,)), SlotRequest(owner(wanted, 2), (wanted,))
+        await limits.reserve([mine])
+        # When
+        assert (await limits.restamp([mine], NOW + 5 * SECOND))[mine.owner].granted
+        # Then: five seconds are fresh
+        assert (await limits.peek([other], NOW + 5 * SECOND))[other.owner].free_at == NOW + HOUR
+        # When
+        assert (await limits.restamp([mine], NOW + 6 * SECOND))[mine.owner].granted
+        # Then
+        assert (await limits.peek([other], NOW + 6 * SECOND))[other.owner].free_at == NOW + 6 * SECOND + HOUR
+
+    async def test_a_stale_slot_whose_window_has_filled_is_refused_and_given_back(self, limits: Worker) -> None:
+        wanted = cap(someone(), 1, 3)
+        mine, other, third = (SlotRequest(owner(wanted, n), (wanted,)) for n in range(3))
+        await limits.reserve([mine])
+        await limits.reserve([other], NOW + HOUR)
+        # When
+        refused = (await limits.restamp([mine], NOW + HOUR + MINUTE))[mine.owner]
+        # Then
+        assert (refused.reason, refused.free_at) == (Reason.CAP_HOUR, NOW + 2 * HOUR)
+        held = (await limits.peek([third._replace(caps=(wanted._replace(max_per_day=0),))]))[third.owner].held
+        assert held == "1 of 0 in the last day"
+
+    async def test_a_slot_that_is_not_there_any_more_is_taken_by_restamp(self, limits: Worker) -> None:
+        wanted = cap(someone(), 1, 1)
+        mine, other = SlotRequest(owner(wanted, 1), (wanted,)), SlotRequest(owner(wanted, 2), (wanted,))
+        assert (await limits.restamp([mine]))[mine.owner].granted
+        assert not (await limits.reserve([other]))[other.owner].granted
+
+    async def test_a_transaction_is_told_that_its_slots_stand(self, limits: Worker) -> None:
+        wanted = cap(someone(), 1, 1)
+        grants = await limits.reserve([SlotRequest(owner(wanted), (wanted,))])
+
+        async def work(tx: Tx) -> bool:
+            return await limits.store.standing(tx, grants)
+
+        assert await limits.database.write(work)
+
+    # --- token buckets ------------------------------------------------------------------------------------------------
+
+    @_generated
+    @given(
+        rate=st.sampled_from([0.5, 1.0, 3.0, 14.0, 100.0, 1000.0]),
+        calls=st.lists(st.tuples(st.integers(0, 1500), st.integers(1, 60)), min_size=1, max_size=12),
+    )
+    async def test_turns_never_pass_a_tenth_over_the_rate_in_any_second(
+        self, limits: Worker, rate: float, calls: list[tuple[int, int]]
+    ) -> None:
+        bucket, now, turns = someone(), NOW, []
+        for step, n in calls:
+            now += step
+            taken = await limits.store.take(bucket, n, rate, rate / 10, now)
+            # Then
+            assert len(taken) == n
+            assert min(taken) >= now
+            turns += taken
+        turns.sort()
+        for i, turn in enumerate(turns):
+            assert sum(later < turn + SECOND for later in turns[i:]) <= rate * 1.1 + 1
+
+    async def test_turns_of_an_idle_bucket_begin_at_once_and_none_is_wasted(self, limits: Worker) -> None:
+        bucket = someone()
+        assert await limits.store.take(bucket, 4, 10, 1, NOW) == [NOW, NOW + 100, NOW + 200, NOW + 300]
+        assert await limits.store.take(bucket, 1, 10, 1, NOW + 250) == [NOW + 400]
+        assert await limits.store.take(bucket, 2, 10, 2, NOW + HOUR) == [NOW + HOUR] * 2
+
+    async def test_allow_lets_a_burst_pass_and_then_says_when_to_come_back(self, limits: Worker) -> None:
+        key, allow = someone(), limits.store.allow
+        answers = [await allow(key, 2, 3, NOW) for _ in range(4)]
+        assert answers == [Allowed(True)] * 3 + [Allowed(False, 500)]
+        # Then: being refused costs nothing
+        assert await allow(key, 2, 3, NOW + 499) == Allowed(False, 1)
+        assert await allow(key, 2, 3, NOW + 500) == Allowed(True)
+        assert [(await allow(key, 2, 3, NOW + HOUR)).allowed for _ in range(4)] == [True] * 3 + [False]
+
+    async def test_a_rate_of_nothing_is_an_error(self, limits: Worker) -> None:
+        with pytest.raises(ValueError, match="rate"):
+            await limits.store.take(someone(), 1, 0, 1, NOW)
+
+    # --- health -------------------------------------------------------------------------------------------------------
+
+    async def test_health_sums_the_outcomes_of_the_window_and_forgets_older_ones(self, limits: Worker) -> None:
+        one, two, idle = someone(), someone(), someone()
+        for at in range(0, 60 * SECOND, 10 * SECOND):
+            await limits.store.observe(one, 9, 1, NOW + at)
+        await limits.store.observe(two, 0, 4, NOW + 50 * SECOND)
+        # When
+        seen = await limits.store.health([one, two, idle], NOW + 59 * SECOND)
+        # Then
+        assert seen == {one: Health(54, 6), two: Health(0, 4), idle: Health(0, 0)}
+        assert (seen[one].rate, seen[one].samples, seen[idle].rate) == (0.9, 60, 1.0)
+        assert (await limits.store.health([one], NOW + 94 * SECOND))[one] == Health(18, 2)
+        assert (await limits.store.health([one], NOW + 3 * MINUTE))[one] == Health(0, 0)
+
+    async def test_a_receipt_turns_an_accepted_outcome_around(self, limits: Worker) -> None:
+        provider = someone()
+        await limits.store.observe(provider, 10, 0, NOW)
+        await limits.store.observe(provider, -1, 1, NOW + 10 * SECOND)
+        assert (await limits.store.health([provider], NOW + 10 * SECOND))[provider] == Health(9, 1)
+        # Even when what it turns around has left the window
+        assert (await limits.store.health([provider], NOW + 62 * SECOND))[provider] == Health(0, 1)
+
+    # --- live ---------------------------------------------------------------------------------------------------------
+
+    async def test_who_is_subscribed_reads_what_is_published_to_the_channel_in_order(self, limits: Worker) -> None:
+        channel, other = someone(), someone()
+        await limits.store.publish([(channel, b"too early")])
+        # Given
+        two = [await limits.store.subscribe(channel) for _ in range(2)]
+        # When
+        await limits.store.publish([(channel, b"1"), (other, b"not for us"), (channel, b"2")])
+        await limits.store.publish([(channel, b"3\x00\xff")])
+        # Then
+        for listener in two:
+            assert [await anext(listener) for _ in range(3)] == [b"1", b"2", b"3\x00\xff"]
+            await listener.close()
+
+    async def test_who_left_hears_nothing_and_others_go_on(self, limits: Worker) -> None:
+        channel = someone()
+        stays, leaves = await limits.store.subscribe(channel), await limits.store.subscribe(channel)
+        await leaves.close()
+        await limits.store.publish([(channel, b"1")])
+        assert await anext(stays) == b"1"
+        # When the last one leaves and somebody comes back at once
+        await stays.close()
+        back = await limits.store.subscribe(channel)
+        await limits.store.publish([(channel, b"2")])
+        # Then
+        assert await anext(back) == b"2"
+        await back.close()
+
+    async def test_who_falls_too_far_behind_is_told_that_it_missed_something(self, limits: Worker) -> None:
+        channel = someone()
+        slow, watch = await limits.store.subscribe(channel), await limits.store.subscribe(channel)
+        # When
+        for n in range(300):
+            await limits.store.publish([(channel, b"%d" % n)])
+            assert await anext(watch) == b"%d" % n
+        # Then
+        with pytest.raises(Missed):
+            await anext(slow)
+        await watch.close()
+
+    async def test_closing_the_store_ends_its_subscriptions(self, workers: Sequence[Worker]) -> None:
+        listener = await workers[1].store.subscribe(someone())
+        waiting = asyncio.ensure_future(anext(listener))
+        await asyncio.sleep(0)
+        # When
+        await workers[1].store.close()
+        # Then
+        with pytest.raises(Missed):
+            await waiting
+
+
+def _assert_within(sent: list[int], per_hour: int, per_day: int) -> None:
+    for i, start in enumerate(sent):
+        assert sum(at < start + HOUR for at in sent[i:]) <= per_hour
+        assert sum(at < start + DAY for at in sent[i:]) <= per_day
