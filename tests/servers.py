@@ -85,12 +85,17 @@ os.execv(sys.argv[5], sys.argv[5:])
 """
 
 
-def _launch(
-    command: Sequence[str | Path], log: IO[bytes], account: Account | None, death: signal.Signals, cwd: Path
+def launch(
+    command: Sequence[str | Path],
+    log: IO[bytes],
+    cwd: Path,
+    account: Account | None = None,
+    death: signal.Signals = signal.SIGKILL,
+    environment: Mapping[str, str] = os.environ,
 ) -> subprocess.Popen[bytes]:
+    """Starts a program that gets the signal `death` when the calling thread ends (Linux)."""
     uid, gid = account or (-1, -1)
     words = [sys.executable, "-I", "-c", _LAUNCH, uid, gid, os.getpid(), int(death), *command]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PG")} | {"LC_ALL": "C"}
     return subprocess.Popen(
         [str(word) for word in words],
         stdin=subprocess.DEVNULL,
@@ -100,6 +105,10 @@ def _launch(
         env=environment,
         start_new_session=True,  # Ctrl-C is for the tests
     )
+
+
+def _plain_environment() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if not k.startswith("PG")} | {"LC_ALL": "C"}
 
 
 class Server(ABC):
@@ -153,7 +162,7 @@ class Server(ABC):
 
     def _started(self) -> bool:
         with (self.folder / "log").open("wb") as log:
-            self.process = _launch(self.command(), log, self.account, self.death, self.folder)
+            self.process = launch(self.command(), log, self.folder, self.account, self.death, _plain_environment())
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -223,7 +232,10 @@ class PostgreSQL(Server):
         # The password is random: stretching it would only slow every connection down.
         words += ["--set=scram_iterations=1"]
         with (self.folder / "log").open("wb") as log:
-            made = _launch([self._programs / "initdb", *words], log, self.account, signal.SIGKILL, self.folder).wait()
+            initdb = launch(
+                [self._programs / "initdb", *words], log, self.folder, self.account, environment=_plain_environment()
+            )
+            made = initdb.wait()
         password.unlink()
         if made != 0:
             raise ServerFailed(f"initdb:\n{self._log().decode(errors='replace')[-2000:]}")
