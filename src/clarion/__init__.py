@@ -1,1 +1,3 @@
-"""Clarion."""
+"""Clarion: a self-hosted notification platform."""
+
+__version__ = "0.1.0"

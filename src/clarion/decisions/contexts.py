@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from clarion.directory.reads import Person, load_people, load_tenants
+from clarion.directory.reads import Person, load_people
+from clarion.directory.tenants import tenants as load_tenants
 from clarion.model.decision import Context
 from clarion.model.events import Event
 from clarion.model.ids import Id
@@ -121,6 +122,12 @@ class Contexts:
         project, workflow = context.event.project, context.workflow.key
         return DedupeKey(project, workflow, context.profile.id, blake2b(text.encode(), digest_size=16).digest())
 
+    def with_duplicate(self, context: Context, taken: Set[DedupeKey]) -> Context:
+        """The context, as a duplicate if its key is among those taken."""
+        if self.dedupe_key(context) not in taken:
+            return context
+        return msgspec.structs.replace(context, duplicate=True)
+
     def context(self, run: EventRun, workflow: Workflow, people: People, recipient: str, **more: Any) -> Context:
         """One recipient of one workflow run."""
         event = run.event
@@ -177,4 +184,3 @@ async def claim(tx: Tx, keys: Sequence[tuple[DedupeKey, Id, int]], now: int) -> 
     columns = ("project", "workflow", "recipient", "key_hash", "event_id", "expires_at")
     await tx.insert_missing(tables.dedupe_claims, columns, rows)
     return await claimed_by_others(tx, [(key, event) for key, event, _ in keys], now)
-

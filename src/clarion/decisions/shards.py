@@ -99,9 +99,7 @@ async def _cut_one(
     return new
 
 
-async def _page(
-    tx: Tx, project: int, audience: str, after: str, upto: str | None, accepted_at: int
-) -> tuple[str, ...]:
+async def _page(tx: Tx, project: int, audience: str, after: str, upto: str | None, accepted_at: int) -> tuple[str, ...]:
     """Up to SHARD_SIZE members of a topic or broadcast behind `after`, who were there before the event."""
     end = "" if upto is None else " AND {0} <= :upto"
     if audience == "broadcast":
@@ -136,6 +134,11 @@ async def load(tx: Tx, refs: Sequence[ShardRef]) -> list[OpenShard]:
             members = await _page(tx, ref.project, row["audience"], row["after"], row["upto"], row["accepted_at"])
         found.append(OpenShard(ref, members))
     return found
+
+
+async def preview_members(tx: Tx, project: int, audience: str, now: int) -> tuple[str, ...]:
+    """The first members of a topic or broadcast: a preview shows no more."""
+    return await _page(tx, project, audience, "", None, now)
 
 
 async def still_open(tx: Tx, refs: Sequence[ShardRef]) -> set[ShardRef]:

@@ -7,7 +7,8 @@ high priorities.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
 
 import structlog
 
@@ -33,13 +34,13 @@ URGENT = (int(Priority.critical), int(Priority.high))
 ALL = tuple(int(p) for p in Priority)
 
 
-class Lease:
+class Lease(Protocol):
     """This worker's identity, as `clarion.engine.workers` keeps it."""
 
     id: Id
 
     def alive(self) -> bool:
-        raise NotImplementedError
+        """Whether its leases still hold."""
 
 
 class Dispatcher:
@@ -53,7 +54,7 @@ class Dispatcher:
         renderer: Renderer,
         outcomes: Outcomes,
         lease: Lease,
-        announce: Callable[[Sequence[Job]], object],
+        announce: Callable[[Sequence[Job]], Awaitable[None]],
         max_in_flight: int,
     ) -> None:
         self._db, self._clock, self.providers, self._renderer = db, clock, providers, renderer
@@ -103,7 +104,7 @@ class Dispatcher:
                 claimed += taken
                 review = review or stale
         if review:
-            await self._announce([Job(REVIEW, Priority.normal)])  # type: ignore[misc]
+            await self._announce([Job(REVIEW, Priority.normal)])
         if claimed:
             self._in_flight[provider] += len(claimed)
             task = asyncio.create_task(self._send(self.providers[provider], claimed, lease))

@@ -48,7 +48,7 @@ class Addresses(Protocol):
     """What becomes of contact points that a provider says can't be used."""
 
     async def mark_unusable(
-        self, tx: Tx, unusable: Sequence[tuple[int, str, Id, OutcomeKind]], now: int
+        self, tx: Tx, unusable: Sequence[tuple[int, str, Id, Channel, OutcomeKind]], now: int
     ) -> None: ...
 
 
@@ -121,7 +121,7 @@ class Outcomes:
         )
         rows: list[tuple[Any, ...]] = []
         facts: list[DeliveryAttempted] = []
-        unusable: list[tuple[int, str, Id, OutcomeKind]] = []
+        unusable: list[tuple[int, str, Id, Channel, OutcomeKind]] = []
         for row in held:
             attempt, lease = by_id[row["project"], bytes(row["id"])]
             if bytes(row["lease"]) != lease:
@@ -131,7 +131,7 @@ class Outcomes:
             facts.append(_fact(attempt, step))
             c = attempt.claimed
             if attempt.outcome.kind in _UNUSABLE and c.contact_id is not None:
-                unusable.append((c.project, c.recipient, c.contact_id, attempt.outcome.kind))
+                unusable.append((c.project, c.recipient, c.contact_id, c.channel, attempt.outcome.kind))
         await tx.update(tables.deliveries, ("project", "id"), _UPDATED, rows)
         await tx.append(facts)
         if unusable:
@@ -158,7 +158,10 @@ class Outcomes:
             now = self._clock.now()
             lost = failed(OutcomeKind.UNCERTAIN, "lease_lost", "the worker ended while it was sending")
             chunk = [
-                (Attempt(c, lost, now, now, None, await self._on_unknown(c.project, c.workflow, c.version), None), lease)
+                (
+                    Attempt(c, lost, now, now, None, await self._on_unknown(c.project, c.workflow, c.version), None),
+                    lease,
+                )
                 for c in claimed
             ]
             for start in range(0, len(chunk), CHUNK):

@@ -23,7 +23,7 @@ _CONTACTS = """
     FROM contact_points c LEFT JOIN suppressions s
       ON s.project = :project AND s.channel = c.channel AND s.lookup = c.lookup
      AND (s.expires_at IS NULL OR s.expires_at > :now)
-    WHERE c.project = :project AND c.recipient IN :ids ORDER BY c.recipient, c.id
+    WHERE c.project = :project AND c.recipient IN :ids ORDER BY c.id
 """
 _CHANNELS = {str(channel): channel for channel in Channel}
 _KINDS = {str(kind): kind for kind in ContactKind}

@@ -30,6 +30,7 @@ URGENT = (int(Priority.critical), int(Priority.high))
 OTHERS = (int(Priority.normal), int(Priority.bulk))
 TICK = 0.25  #: s between looks for what has become due
 SWEEP = 2.0  #: s between the sweeper's rounds
+REFRESH = 1.0  #: s between looks for workflow versions that other processes stored
 PROJECT = 0.5  #: s between the projections' rounds
 PATIENCE = 20.0  #: s that a stop waits for what is in flight
 LOCK_PATIENCE = 20.0  #: s that a start waits for a predecessor that is ending
@@ -48,10 +49,11 @@ class EmbeddedEngine:
         dispatcher: Dispatcher,
         projections: Projections,
         sweeper: Sweeper,
+        refresh: Callable[[], Awaitable[None]],
     ) -> None:
         self._db, self._clock, self._workers = db, clock, workers
         self._decider, self._reviewer, self._dispatcher = decider, reviewer, dispatcher
-        self._projections, self._sweeper = projections, sweeper
+        self._projections, self._sweeper, self._refresh = projections, sweeper, refresh
         self._scheduler = Scheduler(db, clock, tuple(dispatcher.providers))
         self._bells: dict[str, asyncio.Event] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -66,10 +68,15 @@ class EmbeddedEngine:
         self._loop("review", self._review, self._bell("review"))
         for name in self._dispatcher.providers:
             self._dispatcher.on_room(name, self._bell(f"provider {name}").set)
-            self._loop(f"deliver {name}", lambda name=name: self._dispatcher.claim_and_send(name), self._bell(f"provider {name}"))  # type: ignore[misc]  # noqa: E501
+            self._loop(
+                f"deliver {name}",
+                lambda name=name: self._dispatcher.claim_and_send(name),
+                self._bell(f"provider {name}"),
+            )  # type: ignore[misc]  # noqa: E501
         self._loop("schedule", self._schedule, None, TICK)
         self._loop("heartbeat", self._workers.beat, None, HEARTBEAT / 1000)
         self._loop("sweep", self._sweeper.sweep, None, SWEEP)
+        self._loop("refresh workflows", self._refresh, None, REFRESH)
         self._loop("project", self._projections.catch_up_all, None, PROJECT)
         for bell in self._bells.values():
             bell.set()

@@ -26,7 +26,9 @@ class Workers:
         fresh = new_id(now, randomness(10))
         started = monotonic()
         await self._db.write(
-            lambda tx: tx.insert(tables.workers, ("id", "kind", "started_at", "heartbeat_at"), [(fresh, kind, now, now)])
+            lambda tx: tx.insert(
+                tables.workers, ("id", "kind", "started_at", "heartbeat_at"), [(fresh, kind, now, now)]
+            )
         )
         self.id, self._last_beat = fresh, started
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from clarion.clock import DAY, Clock, randomness
+from clarion.directory.recipients import PutRecipients
 from clarion.events.intake import Draft
 from clarion.ledger.bus import Command, CommandBus
 from clarion.ledger.facts import EventAccepted
@@ -50,7 +51,7 @@ class AcceptEvents(Command[list[Accepted | Invalid]], frozen=True, kw_only=True)
     entries: tuple[Entry, ...]
 
 
-MergeProfiles = Callable[[Tx, int, int, Sequence[Mapping[str, Any]]], Awaitable[None]]
+PutProfiles = Callable[[Tx, PutRecipients], Awaitable[object]]
 
 _EVENT = (
     "project",
@@ -87,8 +88,8 @@ _json = msgspec.json.Encoder()
 class Acceptance:
     """The handler of `AcceptEvents`."""
 
-    def __init__(self, seal: Callable[[int, Id, bytes], bytes], merge_profiles: MergeProfiles, key_days: int) -> None:
-        self._seal, self._merge_profiles, self._key_life = seal, merge_profiles, key_days * DAY
+    def __init__(self, seal: Callable[[int, Id, bytes], bytes], put_profiles: PutProfiles, key_days: int) -> None:
+        self._seal, self._put_profiles, self._key_life = seal, put_profiles, key_days * DAY
 
     async def handle(self, tx: Tx, command: AcceptEvents) -> list[Accepted | Invalid]:
         """Claims the keys, answers the losers from the winners' rows, stores the rest."""
@@ -140,7 +141,7 @@ class Acceptance:
         now = command.now
         profiles = [p for _, entry in new for p in entry.draft.profiles]
         if profiles:
-            await self._merge_profiles(tx, command.project, now, profiles)
+            await self._put_profiles(tx, PutRecipients(project=command.project, now=now, drafts=tuple(profiles)))
         await tx.insert(tables.events, _EVENT, [self._event_row(now, id, entry) for id, entry in new])
         await tx.insert(tables.shards, _SHARD, [row for id, entry in new for row in _shard_rows(now, id, entry)])
         await tx.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from clarion.events.accept import Entry
@@ -13,7 +13,7 @@ from clarion.model.workflow import Workflow
 #: The current workflows that an event type starts, disabled ones included.
 ForType = Callable[[int, str], tuple[Workflow, ...]]
 #: Raises Invalid where the data breaks a workflow's `data_schema`.
-CheckData = Callable[[Workflow, Mapping[str, Any]], None]
+CheckData = Callable[[Workflow, dict[str, Any]], None]
 
 
 class Door:

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from clarion.clock import from_rfc3339
+from clarion.directory.drafts import Draft as ProfileDraft
+from clarion.directory.drafts import draft_of
 from clarion.model.errors import Invalid, TooLarge
 from clarion.model.words import Priority
 
@@ -63,7 +65,7 @@ class Draft(NamedTuple):
     type: str
     data: dict[str, Any]
     members: tuple[str, ...] | None  #: an audience by list, each id once
-    profiles: tuple[dict[str, Any], ...]  #: what recipients given as objects merge into their profiles
+    profiles: tuple[ProfileDraft, ...]  #: what recipients given as objects merge into their profiles
     topic: str | None
     broadcast: bool
     actor: str | None
@@ -100,6 +102,15 @@ def draft_of_batch_item(project: int, body: bytes) -> Draft:
     """The draft in one event of a batch. Raises Invalid."""
     check_size(body)
     return read_event(project, body)
+
+
+def read_preview(project: int, body: bytes) -> tuple[Draft, int | None]:
+    """The draft in the body of a preview, and `at`. Raises Invalid."""
+    plain = _decode(_plain, body)
+    at = plain.pop("at", None) if isinstance(plain, dict) else None
+    if at is not None and not isinstance(at, str):
+        raise Invalid("invalid_time", "at: write RFC 3339 with a zone, as 2027-03-14T09:00:00Z", "at")
+    return read_event(project, _sorted.encode(plain)), _instant(at, "at")
 
 
 def read_cloud_event(project: int, body: bytes) -> Draft:
@@ -207,7 +218,7 @@ def draft(project: int, event: EventBody, key: str | None, fingerprint: bytes) -
     )
 
 
-def _members(event: EventBody) -> tuple[tuple[str, ...] | None, tuple[dict[str, Any], ...]]:
+def _members(event: EventBody) -> tuple[tuple[str, ...] | None, tuple[ProfileDraft, ...]]:
     given = [event.recipients is not None, event.topic is not None, event.broadcast]
     if sum(given) != 1:
         raise Invalid("invalid_audience", "say who it is for, in one way: `recipients`, `topic` or `broadcast: true`")
@@ -220,7 +231,7 @@ def _members(event: EventBody) -> tuple[tuple[str, ...] | None, tuple[dict[str, 
             "recipients",
         )
     members: dict[str, None] = {}
-    profiles: list[dict[str, Any]] = []
+    profiles: list[ProfileDraft] = []
     for i, recipient in enumerate(event.recipients):
         where = f"recipients[{i}]"
         if isinstance(recipient, str):
@@ -230,10 +241,17 @@ def _members(event: EventBody) -> tuple[tuple[str, ...] | None, tuple[dict[str, 
             if not isinstance(name, str):
                 raise Invalid("invalid_audience", f"{where}.id: a text is expected", f"{where}.id")
             if len(recipient) > 1:
-                profiles.append(recipient)
+                profiles.append(_profile(recipient, where))
         _text(name, where, MOST_TEXT, "invalid_audience")
         members[name] = None
     return tuple(members), tuple(profiles)
+
+
+def _profile(fields: dict[str, Any], where: str) -> ProfileDraft:
+    try:
+        return draft_of(fields)
+    except Invalid as error:
+        raise Invalid(error.code, f"{where}: {error.detail}", f"{where}.{error.where}") from None
 
 
 def _text(value: str, where: str, most: int, code: str = "invalid_field") -> None:

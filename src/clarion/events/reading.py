@@ -74,7 +74,9 @@ async def cancel_event(tx: Tx, command: CancelEvent) -> int:
     """Handles `CancelEvent`. Again is harmless: there is nothing left to cancel."""
     project, event, now = command.project, command.event, command.now
     row = await tx.first(
-        "SELECT cancelled_at FROM events WHERE project = :project AND id = :id" + tx.lock_rows, project=project, id=event
+        "SELECT cancelled_at FROM events WHERE project = :project AND id = :id" + tx.lock_rows,
+        project=project,
+        id=event,
     )
     if row is None:
         raise NotFound("no event has this id in this project")
@@ -92,7 +94,10 @@ async def cancel_event(tx: Tx, command: CancelEvent) -> int:
     if row["cancelled_at"] is not None and not cancelled:
         return 0
     await tx.run(
-        "UPDATE events SET cancelled_at = :now WHERE project = :project AND id = :id", now=now, project=project, id=event
+        "UPDATE events SET cancelled_at = :now WHERE project = :project AND id = :id",
+        now=now,
+        project=project,
+        id=event,
     )
     await tx.run(
         "UPDATE shards SET done = :yes WHERE project = :project AND event_id = :id", yes=True, project=project, id=event

@@ -28,7 +28,23 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("POST", "/v1/events"): Permission.EVENTS_WRITE,
     ("POST", "/v1/events/batch"): Permission.EVENTS_WRITE,
     ("GET", "/v1/events/{id}"): Permission.EVENTS_READ,
-    ("POST", "/v1/events/{id}/cancel"): Permission.EVENTS_WRITE,
+    ("POST", "/v1/events/{id}/cancel"): Permission.EVENTS_CANCEL,
+    ("GET", "/v1/notifications"): Permission.NOTIFICATIONS_READ,
+    ("GET", "/v1/notifications/{id}"): Permission.NOTIFICATIONS_READ,
+    ("GET", "/v1/notifications/{id}/timeline"): Permission.NOTIFICATIONS_READ,
+    ("GET", "/v1/outbox"): Permission.OUTBOX_READ,
+    ("POST", "/v1/decisions/preview"): Permission.DECISIONS_PREVIEW,
+    ("GET", "/v1/workflows"): Permission.WORKFLOWS_READ,
+    ("GET", "/v1/workflows/{key}"): Permission.WORKFLOWS_READ,
+    ("PUT", "/v1/workflows/{key}"): Permission.WORKFLOWS_WRITE,
+    ("POST", "/v1/workflows/{key}/render"): Permission.WORKFLOWS_RENDER,
+    ("GET", "/v1/providers"): Permission.PROVIDERS_READ,
+    ("GET", "/v1/stats"): Permission.STATS_READ,
+    ("POST", "/v1/keys"): Permission.KEYS_WRITE,
+    ("GET", "/v1/keys"): Permission.KEYS_READ,
+    ("DELETE", "/v1/keys/{id}"): Permission.KEYS_WRITE,
+    ("POST", "/v1/projects"): Permission.PROJECTS_WRITE,
+    ("GET", "/v1/projects"): Permission.PROJECTS_READ,
 }
 
 
@@ -56,7 +72,7 @@ async def caller(request: Request) -> Principal:
     principal = await clarion.keys.principal(key.strip(), clarion.clock.now())
     if principal is None:
         raise Unauthorized("this key isn't known, was revoked or has expired")
-    route = request.scope["route"].path
+    route = request.scope["route"].path if "route" in request.scope else request.url.path
     permission = PERMISSIONS.get((request.method, route))
     if permission is None or not allows(principal.role, permission):
         raise Forbidden(f"the role {principal.role} may not do this")

@@ -118,4 +118,3 @@ async def cancel_event(id: str, app: App, project: Project, caller: Caller) -> d
     """Cancels what of an event hasn't been sent."""
     event = read_id(ids.EVENT, id)
     return {"cancelled": await app.bus.send(CancelEvent(project=project, now=app.clock.now(), event=event))}
-

@@ -1,0 +1,269 @@
+"""The composition root: builds the whole application from its settings. Read top-down, it is the order of starting up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from clarion import zones
+from clarion.clock import SECOND, Clock, SystemClock
+from clarion.decisions.contexts import Contexts
+from clarion.decisions.driver import Decider
+from clarion.decisions.preview import Previewer
+from clarion.decisions.review import Reviewer
+from clarion.deliveries.chain import ChainPolicy
+from clarion.deliveries.dispatch import Dispatcher
+from clarion.deliveries.interface import Provider, ProviderConfig, Services
+from clarion.deliveries.outbox import Outbox
+from clarion.deliveries.outcomes import Outcomes
+from clarion.deliveries.providers import build
+from clarion.deliveries.rendering import Renderer
+from clarion.deliveries.links import Links
+from clarion.deliveries.routes import Routes
+from clarion.deliveries.unusable import UnusableAddresses
+from clarion.directory import api_keys, preferences, suppressions, tenants, topics
+from clarion.directory.contacts import AddContacts, Contacts, RemoveContacts
+from clarion.directory.recipients import EraseRecipients, PutRecipients, Recipients
+from clarion.directory.vault import Vault
+from clarion.engine import Engine
+from clarion.engine.embedded import EmbeddedEngine
+from clarion.engine.sweeper import Sweeper
+from clarion.engine.workers import Workers
+from clarion.events.accept import Acceptance, Accepted, AcceptEvents, GroupCommit
+from clarion.events.door import Door
+from clarion.events.reading import CancelEvent, cancel_event
+from clarion.inbox.store import InboxStore
+from clarion.ledger.bus import Command, CommandBus, Handler
+from clarion.limits.embedded import EmbeddedLimits
+from clarion.limits.interface import LimitsStore
+from clarion.model.errors import Misconfigured
+from clarion.model.events import Event
+from clarion.model.ids import Id
+from clarion.model.jobs import DECIDE, Job
+from clarion.model.words import Channel, Role
+from clarion.projections.runner import Projections
+from clarion.security.encryption import (
+    KeyRing,
+    Lookup,
+    Purpose,
+    binding,
+    load_or_create_keys,
+    new_lookup_secret,
+    unwrap_lookup_secret,
+    wrap_lookup_secret,
+)
+from clarion.settings import Settings
+from clarion.storage import Database, Tx, open_database, tables
+from clarion.storage.schema import prepare
+from clarion.templates.liquid import render_text
+from clarion.templates.scope import shared_scope
+from clarion.workflows.catalogue import Catalogue, StoreWorkflows
+from clarion.workflows.files import load_folder
+from clarion.workflows.schema import check_data
+
+log = structlog.get_logger("clarion")
+
+
+class Clarion:
+    """The composed application. `open` makes it, `work` starts its engine, `close` ends it."""
+
+    def __init__(self, settings: Settings, db: Database, ring: KeyRing, lookup: Lookup, clock: Clock) -> None:
+        self.settings, self.db, self.ring, self.lookup, self.clock = settings, db, ring, lookup, clock
+        self.vault = Vault(ring, lookup)
+        self.catalogue = Catalogue(db)
+        self.limits = _limits(settings)
+        self.bus = CommandBus(self._handlers(), db.write)
+        self.keys = api_keys.Keys(db, clock)
+        self.links = Links(settings.url, ring)
+        self.outbox = Outbox(db, self.vault)
+        self.providers = _providers(settings, Services(
+            store_inbox=InboxStore(db, self.vault).store, store_outbox=self.outbox.store,
+        ))  # fmt: skip
+        self.routes = Routes(self.providers, settings.chains)
+        self.contexts = Contexts(
+            self.catalogue,
+            self._open_data,
+            self.routes.reaches,
+            _render_key,
+            settings.decisions.attention_budget or None,
+        )
+        self.previewer = Previewer(db, self.limits, self.contexts)
+        self.workers = Workers(db, clock)
+        self.projections = Projections(db, clock)
+        self.engine: Engine | None = None
+        self.door = Door(self.catalogue.for_type, check_data, self.catalogue.known_types)
+        self._commit = GroupCommit(db, self.bus, clock, self._announce_events)
+        self.accept = self._commit.accept
+        self.admin_key: str | None = None  #: made at this start, to be shown once
+
+    # --- the one table of commands ------------------------------------------------------------------------------------
+
+    def _handlers(self) -> Mapping[type[Command[Any]], Handler]:
+        recipients, contacts = Recipients(self.vault), Contacts(self.vault)
+        acceptance = Acceptance(self._seal_data, recipients.put, self.settings.retention.idempotency_days)
+        return {
+            AcceptEvents: acceptance.handle,
+            CancelEvent: cancel_event,
+            PutRecipients: recipients.put,
+            EraseRecipients: recipients.erase,
+            AddContacts: contacts.add,
+            RemoveContacts: contacts.remove,
+            preferences.SetPreferences: preferences.set_preferences,
+            topics.Subscribe: topics.subscribe,
+            topics.Unsubscribe: topics.unsubscribe,
+            suppressions.AddSuppressions: suppressions.Suppressions(self.vault).add,
+            suppressions.LiftSuppressions: suppressions.lift_suppressions,
+            tenants.PutTenants: tenants.put_tenants,
+            StoreWorkflows: self.catalogue.store,
+            api_keys.CreateKey: api_keys.create_key,
+            api_keys.RevokeKey: api_keys.revoke_key,
+            api_keys.CreateProject: api_keys.create_project,
+        }
+
+    # --- starting and ending ------------------------------------------------------------------------------------------
+
+    @classmethod
+    async def open(cls, settings: Settings, clock: Clock | None = None) -> Clarion:
+        """Opens (and if need be makes) the database, the keys, the default project and the workflows."""
+        zones.pin()
+        await prepare(settings.database_url)
+        ring = KeyRing.parse(settings.encryption_keys) if settings.encryption_keys else load_or_create_keys(
+            Path(settings.encryption_keys_file)
+        )  # fmt: skip
+        db = await open_database(settings.database_url)
+        clarion = cls(settings, db, ring, await _lookup(db, ring), clock or SystemClock())
+        await clarion._first_rows()
+        await clarion.catalogue.refresh()
+        return clarion
+
+    async def _first_rows(self) -> None:
+        """The default project and an admin key, made at the very first start."""
+        now, chosen = self.clock.now(), self.settings.admin_key
+
+        async def work(tx: Tx) -> str | None:
+            if not await tx.fetch("SELECT 1 FROM projects LIMIT 1"):
+                await self.bus.within(tx, api_keys.CreateProject(project=0, now=now, key="default"))
+            admins = await tx.fetch("SELECT 1 FROM api_keys WHERE project = 0 AND role = 'admin' LIMIT 1")
+            if chosen or not admins:
+                create = api_keys.CreateKey(project=0, now=now, role=Role.ADMIN, name="admin", text=chosen or None)
+                _, key = await self.bus.within(tx, create)
+                return None if chosen else key
+            return None
+
+        self.admin_key = await self.db.write(work)
+
+    async def load_workflows(self, folder: Path) -> int:
+        """Loads the workflow files of a folder into the default project; gives their number. Raises WorkflowErrors."""
+        files = load_folder(folder)
+        if files:
+            plains = tuple(f.plain for f in files)
+            command = StoreWorkflows(
+                project=api_keys.DEFAULT_PROJECT, now=self.clock.now(), plains=plains, source="file"
+            )
+            await self.bus.send(command)
+            await self.catalogue.refresh()
+        return len(files)
+
+    async def work(self) -> None:
+        """Starts the engine. Raises Misconfigured if another process already works on this database."""
+        chain = self.settings.chain_policy
+        policy = ChainPolicy(
+            retries=chain.retries,
+            base_delay_ms=round(chain.base_delay_seconds * SECOND),
+            max_delay_ms=round(chain.max_delay_seconds * SECOND),
+        )
+        outcomes = Outcomes(
+            self.db, self.clock, self.routes.chain_of, policy, UnusableAddresses(self.vault), self.limits.observe,
+            self._on_unknown,
+        )  # fmt: skip
+        renderer = Renderer(self.db, self.vault, self.catalogue, self._open_data, self.links)
+        dispatcher = Dispatcher(
+            self.db, self.clock, self.providers, renderer, outcomes, self.workers, self.announce,
+            self.settings.deliveries.max_in_flight,
+        )  # fmt: skip
+        batch = self.settings.decisions.batch
+        common = (self.db, self.limits, self.contexts, self.routes.first, self.clock, self.announce, batch)
+        hours = self.settings.deliveries.unknown_ttl_hours
+        self.engine = EmbeddedEngine(
+            self.db, self.clock, self.workers, Decider(*common), Reviewer(*common), dispatcher, self.projections,
+            Sweeper(self.db, self.clock, self.workers, outcomes, hours, alone=True), self.catalogue.refresh,
+        )  # fmt: skip
+        await self.engine.start()
+
+    async def close(self) -> None:
+        """Stops working, ends connections."""
+        if self.engine is not None:
+            await self.engine.stop()
+        for provider in self.providers.values():
+            await provider.aclose()
+        await self.limits.close()
+        await self.db.close()
+
+    # --- the wires between the layers ---------------------------------------------------------------------------------
+
+    async def announce(self, jobs: Sequence[Job]) -> None:
+        """Hints go to the engine; without one (in a command-line process) the server's sweeper finds the work."""
+        if self.engine is not None and jobs:
+            await self.engine.announce(jobs)
+
+    async def _announce_events(self, accepted: Sequence[Accepted]) -> None:
+        await self.announce([Job(DECIDE, priority) for priority in sorted({a.priority for a in accepted})])
+
+    def _seal_data(self, project: int, event: Id, plain: bytes) -> bytes:
+        return self.ring.seal(plain, binding(project, Purpose.EVENT, event))
+
+    def _open_data(self, project: int, event: Id, sealed: bytes) -> bytes:
+        return self.ring.open(sealed, binding(project, Purpose.EVENT, event))
+
+    async def _on_unknown(self, project: int, key: str, version: int) -> str:
+        workflow = await self.db.read(lambda tx: self.catalogue.version(tx, project, key, version))
+        return workflow.on_unknown
+
+
+def _limits(settings: Settings) -> LimitsStore:
+    window = round(settings.chain_policy.health_window_seconds * SECOND)
+    if not settings.redis_url:
+        return EmbeddedLimits(window)
+    raise Misconfigured("redis")
+
+
+def _providers(settings: Settings, services: Services) -> dict[str, Provider]:
+    """All providers by name: those of the settings, `in_app`, and `capture` for each channel that has none."""
+    configs = [
+        ProviderConfig(
+            name=p.name, kind=p.kind, channel=p.channel, base_url=p.base_url, rate_per_second=p.rate_per_second,
+            config=p.config,
+        )
+        for p in settings.providers
+    ]  # fmt: skip
+    served = {c.channel for c in configs}
+    if Channel.IN_APP not in served:
+        configs.append(ProviderConfig(name="in_app", kind="in_app", channel=Channel.IN_APP))
+    configs += [
+        ProviderConfig(name=f"capture-{channel.value}", kind="capture", channel=channel)
+        for channel in Channel
+        if channel not in served and channel is not Channel.IN_APP
+    ]
+    return {c.name: build(c, services, os.environ) for c in configs}
+
+
+def _render_key(source: str, event: Event) -> str:
+    """A dedupe or digest key: a template over the event alone."""
+    return render_text(source, shared_scope(event))
+
+
+async def _lookup(db: Database, ring: KeyRing) -> Lookup:
+    """The secret of keyed hashes, made with the database."""
+    fresh = wrap_lookup_secret(ring, new_lookup_secret())
+
+    async def work(tx: Tx) -> bytes:
+        await tx.insert_missing(tables.meta, ("name", "value"), [("lookup_secret", fresh)])
+        row = await tx.first("SELECT value FROM meta WHERE name = 'lookup_secret'")
+        assert row is not None
+        return bytes(row["value"])
+
+    return Lookup(unwrap_lookup_secret(ring, await db.write(work)))

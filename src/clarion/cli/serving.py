@@ -1,0 +1,104 @@
+"""`clarion serve`: the API, the pages and (embedded engine) the work."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from clarion.bootstrap import Clarion
+from clarion.cli.context import Context
+from clarion.model.errors import Misconfigured
+from clarion.settings import Settings
+from clarion.web.app import create_app
+from clarion.workflows.samples import copy_samples
+
+STOP_PATIENCE = 5  #: s that open requests have at a stop, before the engine's own patience
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the command."""
+
+    @app.command()
+    def serve(
+        context: typer.Context,
+        samples: Annotated[
+            bool, typer.Option("--samples", help="Puts sample workflows into the workflows folder if it is empty.")
+        ] = False,
+    ) -> None:
+        """Serves the API and the pages, and does the work.
+
+        Makes the database in an empty folder, loads the workflows of ./workflows, and prints an admin key at the very first
+        start. Ctrl-C (or SIGTERM) finishes what is in flight.
+        """
+        settings = context.ensure_object(Context).settings
+        try:
+            import uvloop
+
+            runner = uvloop.run
+        except ImportError:
+            runner = asyncio.run  # type: ignore[assignment]
+        runner(_serve(settings, samples))
+
+
+async def _serve(settings: Settings, samples: bool) -> None:
+    folder = Path(settings.workflows_dir)
+    if samples and not any(folder.glob("*.y*ml")):
+        copy_samples(folder)
+    clarion = await Clarion.open(settings)
+    loaded = await clarion.load_workflows(folder) if folder.is_dir() else 0
+    server = uvicorn.Server(_config(settings, clarion))
+    _greet(clarion, loaded)
+    await server.serve()
+    if not server.started:
+        await clarion.close()
+        raise Misconfigured(f"couldn't start on {settings.host}:{settings.port}: the log above says why")
+
+
+def _config(settings: Settings, clarion: Clarion) -> uvicorn.Config:
+    config = uvicorn.Config(
+        create_app(clarion),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=STOP_PATIENCE,
+        ssl_certfile=settings.tls_cert or None,
+        ssl_keyfile=settings.tls_key or None,
+        server_header=False,
+        backlog=4096,
+    )
+    if settings.tls_cert:
+        config.load()
+        assert config.ssl is not None
+        config.ssl.minimum_version = ssl.TLSVersion.TLSv1_3
+    return config
+
+
+def _greet(clarion: Clarion, loaded: int) -> None:
+    """The first screen: where the pages are, the key (once), and a line that works when pasted."""
+    url = clarion.settings.url
+    key = clarion.admin_key
+    lines = ["", f"  Clarion is on {url}", ""]
+    lines += [f"  Dashboard   {url}/dashboard", f"  API docs    {url}/docs", f"  Workflows   {loaded} loaded", ""]
+    if key:
+        lines += ["  Admin key, shown only now:", "", f"    {key}", ""]
+    types = clarion.catalogue.known_types(1)
+    if types:
+        lines += ["  Send a first notification:", "", *_curl(url, key or "$CLARION_KEY", types), ""]
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+def _curl(url: str, key: str, types: list[str]) -> list[str]:
+    event_type = "user.signed_up" if "user.signed_up" in types else types[0]
+    body = f'{{"type": "{event_type}", "data": {{"name": "Ada"}}, "recipients": [{{"id": "ada", "email": "ada@example.com"}}]}}'
+    return [
+        f"    curl {url}/v1/events -H 'Authorization: Bearer {key}' \\",
+        f"      -H 'Content-Type: application/json' -d '{body}'",
+    ]

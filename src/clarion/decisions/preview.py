@@ -1,0 +1,45 @@
+"""Preview: decides an event that isn't accepted, at any time, with `peek` for `reserve`. Sends nothing, counts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from clarion.decisions.contexts import Contexts, EventRun, claimed_by_others
+from clarion.decisions.driver import requests_of
+from clarion.decisions.rules import candidates, verdicts
+from clarion.limits.interface import LimitsStore
+from clarion.model.decision import Candidate, Context, Decided, Grant
+from clarion.model.events import Event
+from clarion.model.ids import Id
+from clarion.model.workflow import Workflow
+from clarion.storage import Database, Tx
+
+
+class Previewer:
+    """Answers what would be decided."""
+
+    def __init__(self, db: Database, limits: LimitsStore, contexts: Contexts) -> None:
+        self._db, self._limits, self._contexts = db, limits, contexts
+
+    async def preview(
+        self, event: Event, workflows: Sequence[Workflow], recipients: Sequence[str], now: int
+    ) -> list[Decided]:
+        """The decisions as if the event were accepted at `now`: one for each recipient and workflow."""
+        run = EventRun(event, tuple(workflows))
+
+        async def work(tx: Tx) -> tuple[list[Context], list[list[Candidate]], Mapping[Id, Grant]]:
+            tenants = [(event.project, event.tenant)] if event.tenant is not None else []
+            people = await self._contexts.people(tx, [(event.project, r) for r in recipients], tenants, now)
+            contexts = [self._contexts.context(run, w, people, r) for r in recipients for w in workflows]
+            keys = [(k, event.id) for c in contexts if (k := self._contexts.dedupe_key(c)) is not None]
+            taken = {k for k, _ in await claimed_by_others(tx, keys, now)} if keys else set()
+            contexts = [self._contexts.with_duplicate(c, taken) for c in contexts]
+            found = candidates(contexts, now)
+            requests = requests_of(found)
+            grants = await self._limits.peek(requests, now, tx) if self._limits.in_transaction else {}
+            return contexts, found, grants
+
+        contexts, found, grants = await self._db.read(work)
+        if not self._limits.in_transaction:
+            grants = await self._limits.peek(requests_of(found), now)
+        return verdicts(contexts, found, grants, now)

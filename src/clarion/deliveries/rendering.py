@@ -1,0 +1,189 @@
+"""From claimed deliveries to messages: loads what a batch needs in set queries, opens addresses, renders the texts."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from clarion.deliveries.claim import Claimed
+from clarion.deliveries.interface import PAYLOAD_INVALID
+from clarion.directory.contacts_for_delivery import Opened, open_contacts
+from clarion.directory.reads import load_profiles
+from clarion.directory.tenants import tenants as load_tenants
+from clarion.directory.vault import Vault
+from clarion.model.delivery import Message, Outcome, failed
+from clarion.model.events import Event
+from clarion.model.ids import Id
+from clarion.model.people import Profile, Tenant
+from clarion.model.words import Channel, ContactKind, OutcomeKind
+from clarion.model.workflow import Step, Workflow
+from clarion.storage import Database, Tx
+from clarion.templates.rendering import RenderFailed, render_parts
+from clarion.templates.scope import personal_scope, shared_scope
+
+#: Decoded events kept in memory: a fan-out renders the same one thousands of times.
+KEPT_EVENTS = 512
+
+_object = msgspec.json.Decoder(dict[str, Any])
+
+
+class Ready(NamedTuple):
+    """A claimed delivery, rendered; or the problem that settles it without a send."""
+
+    message: Message | None
+    problem: Outcome | None
+    kind: ContactKind | None
+    on_unknown: str
+    expires_at: int | None
+
+
+class Workflows(Protocol):
+    """Finds the version of a workflow that a run is pinned to."""
+
+    async def version(self, tx: Tx, project: int, key: str, version: int) -> Workflow: ...
+
+
+class Links(Protocol):
+    """The personal links that a message carries."""
+
+    def urls(self, project: int, recipient: str, workflow: Workflow, channel: Channel) -> dict[str, str]: ...
+    def headers(self, urls: Mapping[str, str], workflow: Workflow, channel: Channel) -> dict[str, str]: ...
+
+
+class Batch(NamedTuple):
+    """What a batch of deliveries is rendered from."""
+
+    events: dict[tuple[int, Id], Event]
+    workflows: dict[tuple[int, str, int], Workflow]
+    profiles: dict[tuple[int, str], Profile]
+    contacts: dict[tuple[int, Id], Opened]
+    tenants: dict[tuple[int, str], Tenant]
+
+
+class Renderer:
+    """Makes messages."""
+
+    def __init__(
+        self,
+        db: Database,
+        vault: Vault,
+        workflows: Workflows,
+        open_data: Callable[[int, Id, bytes], bytes],
+        links: Links,
+    ) -> None:
+        self._db, self._vault, self._workflows = db, vault, workflows
+        self._open_data, self._links = open_data, links
+        self._events: OrderedDict[tuple[int, Id], Event] = OrderedDict()
+
+    async def ready(self, claimed: Sequence[Claimed]) -> dict[Id, Ready]:
+        """The messages of a batch by delivery id."""
+        batch = await self._db.read(lambda tx: self._load(tx, claimed))
+        shared: dict[tuple[int, Id], dict[str, Any]] = {}
+        return {c.id: self._one(c, batch, shared) for c in claimed}
+
+    async def _load(self, tx: Tx, claimed: Sequence[Claimed]) -> Batch:
+        pinned = {(c.project, c.workflow, c.version) for c in claimed}
+        profiles: dict[tuple[int, str], Profile] = {}
+        contacts: dict[tuple[int, Id], Opened] = {}
+        tenants: dict[tuple[int, str], Tenant] = {}
+        by_project: dict[int, list[Claimed]] = defaultdict(list)
+        for c in claimed:
+            by_project[c.project].append(c)
+        for project, mine in by_project.items():
+            found = await load_profiles(tx, project, sorted({c.recipient for c in mine}))
+            profiles.update({(project, r): p for r, p in found.items()})
+            wanted = [(c.recipient, c.contact_id) for c in mine if c.contact_id is not None]
+            opened = await open_contacts(tx, self._vault, project, wanted)
+            contacts.update({(project, contact): o for contact, o in opened.items()})
+            names = sorted({c.tenant for c in mine if c.tenant is not None})
+            if names:
+                known = await load_tenants(tx, project, names)
+                tenants.update({(project, t): tenant for t, tenant in known.items()})
+        workflows = {key: await self._workflows.version(tx, *key) for key in pinned}
+        events = await self._load_events(tx, {(c.project, c.event_id) for c in claimed})
+        return Batch(events, workflows, profiles, contacts, tenants)
+
+    async def _load_events(self, tx: Tx, wanted: set[tuple[int, Id]]) -> dict[tuple[int, Id], Event]:
+        found = {key: event for key in wanted if (event := self._events.get(key)) is not None}
+        missing = wanted - found.keys()
+        if missing:
+            rows = await tx.fetch(
+                "SELECT project, id, type, data, actor, tenant, accepted_at, expires_at FROM events "
+                "WHERE project IN :projects AND id IN :ids",
+                projects=sorted({p for p, _ in missing}),
+                ids=sorted(i for _, i in missing),
+            )
+            for row in rows:
+                key = (row["project"], bytes(row["id"]))
+                found[key] = self._events[key] = Event(
+                    project=key[0],
+                    id=key[1],
+                    type=row["type"],
+                    data=_object.decode(self._open_data(key[0], key[1], bytes(row["data"]))),
+                    actor=row["actor"],
+                    tenant=row["tenant"],
+                    accepted_at=row["accepted_at"],
+                    expires_at=row["expires_at"],
+                )
+            while len(self._events) > KEPT_EVENTS:
+                self._events.popitem(last=False)
+        return found
+
+    def _one(self, c: Claimed, batch: Batch, shared: dict[tuple[int, Id], dict[str, Any]]) -> Ready:
+        event = batch.events[c.project, c.event_id]
+        workflow = batch.workflows[c.project, c.workflow, c.version]
+        profile = batch.profiles.get((c.project, c.recipient)) or Profile(id=c.recipient, known=False)
+        opened = batch.contacts.get((c.project, c.contact_id)) if c.contact_id is not None else None
+        expires_at = _expiry(event, workflow)
+        kind = opened.kind if opened else None
+
+        def ready(message: Message | None, problem: Outcome | None) -> Ready:
+            return Ready(message, problem, kind, workflow.on_unknown, expires_at)
+
+        if c.contact_id is not None and opened is None:
+            return ready(None, failed(OutcomeKind.BAD_ADDRESS, "contact_gone", "the contact point was removed"))
+        scope = shared.get((c.project, c.event_id))
+        if scope is None:
+            tenant = batch.tenants.get((c.project, event.tenant)) if event.tenant is not None else None
+            scope = shared[c.project, c.event_id] = shared_scope(event, tenant=tenant)
+        urls = self._links.urls(c.project, c.recipient, workflow, c.channel)
+        locale = (opened.locale if opened else None) or profile.locale
+        step = _step(workflow, c.step)
+        try:
+            parts = render_parts(workflow, step, locale, personal_scope(scope, profile, urls))
+        except RenderFailed as error:
+            return ready(None, failed(OutcomeKind.REFUSED, PAYLOAD_INVALID, str(error)))
+        message = Message(
+            project=c.project,
+            delivery_id=c.id,
+            notification_id=c.notification_id,
+            recipient=c.recipient,
+            channel=c.channel,
+            kind=kind,
+            address=opened.value if opened else "",
+            parts=parts,
+            attempt=c.attempts + 1,
+            workflow=c.workflow,
+            category=c.category,
+            event_type=event.type,
+            event_data=event.data,
+            headers=self._links.headers(urls, workflow, c.channel),
+            accepted_at=event.accepted_at,
+            expires_at=expires_at,
+            priority=int(c.priority),
+            locale=locale,
+        )
+        return ready(message, None)
+
+
+def _step(workflow: Workflow, index: int) -> Step:
+    return next(step for step in workflow.steps if step.index == index)
+
+
+def _expiry(event: Event, workflow: Workflow) -> int | None:
+    """The earlier one of what the event and the workflow say."""
+    bounds = [event.expires_at, workflow.expires_after and event.accepted_at + workflow.expires_after]
+    return min((b for b in bounds if b is not None), default=None)

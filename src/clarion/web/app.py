@@ -1,0 +1,83 @@
+"""The ASGI application: routes, errors as problem documents, and the life of the composed application behind it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from clarion import __version__
+from clarion.bootstrap import Clarion
+from clarion.model.errors import NotFound, Unavailable
+from clarion.web import problems
+from clarion.web.api import ROUTERS
+from clarion.web.api.events import HOT_ROUTES
+from clarion.web.openapi import describe
+from clarion.web.pages import install as install_pages
+
+
+def create_app(clarion: Clarion) -> FastAPI:
+    """The application over `clarion`, whose engine it starts and whose connections it closes."""
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        await clarion.work()
+        app.state.ready = True
+        try:
+            yield
+        finally:
+            app.state.ready = False
+            await clarion.close()
+
+    open_docs = clarion.settings.api.open_docs
+    app = FastAPI(
+        title="Clarion",
+        version=__version__,
+        description="Report events; Clarion decides whom to tell, on which channel and when, and delivers.",
+        lifespan=life,
+        openapi_url="/openapi.json" if open_docs else None,
+        docs_url="/docs" if open_docs else None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.clarion, app.state.ready = clarion, False
+    app.router.routes.extend(HOT_ROUTES)
+    for router in ROUTERS:
+        app.include_router(router)
+    _install_probes(app, open_docs)
+    problems.install(app)
+    install_pages(app)
+    describe(app)
+    return app
+
+
+def _install_probes(app: FastAPI, open_docs: bool) -> None:
+    @app.get("/healthz", tags=["operations"])
+    async def healthz() -> dict[str, str]:
+        """The process is alive."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["operations"])
+    async def readyz(request: Request) -> Response:
+        """The process takes requests and reaches its database."""
+        state = request.app.state
+        if not state.ready:
+            return JSONResponse({"status": "starting"}, 503)
+        try:
+            await state.clarion.db.read(lambda tx: tx.first("SELECT 1 AS one"))
+        except Unavailable as error:
+            return JSONResponse({"status": "unavailable", "detail": str(error)}, 503)
+        return JSONResponse({"status": "ready"})
+
+    @app.get("/metrics", tags=["operations"])
+    async def metrics(request: Request) -> Any:
+        """Prometheus metrics."""
+        if not open_docs:
+            raise NotFound("metrics are closed by [api] open_docs = false")
+        from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+        return PlainTextResponse(generate_latest().decode(), media_type=CONTENT_TYPE_LATEST)
