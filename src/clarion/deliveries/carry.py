@@ -1,0 +1,103 @@
+"""Carries messages through a provider of either kind and reports each outcome as it arrives.
+
+It renders nothing, stores nothing and decides nothing about retries. It never raises: a provider that crashes is an
+outcome, `transient` if nothing had left, else `uncertain`. Cancelled, it stops; what was in flight stays unreported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import structlog
+
+from clarion.deliveries.interface import HttpProvider, Provider, Report, SendProvider
+from clarion.model.delivery import Message, Outcome, failed
+from clarion.model.ids import Id
+from clarion.model.words import OutcomeKind
+
+log = structlog.get_logger(__name__)
+
+#: The code of an attempt that a fault in the provider's own code has ended.
+CRASHED = "provider_crashed"
+
+
+async def deliver(provider: Provider, messages: Sequence[Message], now: int, report: Report) -> None:
+    """Sends all messages at once and reports every one exactly once."""
+    ready = []
+    for message in messages:
+        refusal = _refused(provider, message)
+        if refusal is None:
+            ready.append(message)
+        else:
+            report(message.delivery_id, refusal)
+    if isinstance(provider, HttpProvider):
+        await _together([_exchange(provider, message, now, report) for message in ready])
+    elif isinstance(provider, SendProvider):
+        size = provider.limits.batch
+        batches = [ready[start : start + size] for start in range(0, len(ready), size)]
+        await _together([_send(provider, batch, now, report) for batch in batches])
+    else:
+        raise TypeError(f"{provider!r} is neither an HttpProvider nor a SendProvider")
+
+
+def _refused(provider: Provider, message: Message) -> Outcome | None:
+    try:
+        return provider.check(message)
+    except Exception as error:  # noqa: BLE001  # see the module's docstring
+        return _crash(provider, error, OutcomeKind.TRANSIENT)
+
+
+async def _exchange(provider: HttpProvider, message: Message, now: int, report: Report) -> None:
+    report(message.delivery_id, await _outcome(provider, message, now))
+
+
+async def _outcome(provider: HttpProvider, message: Message, now: int) -> Outcome:
+    try:
+        request = provider.request_for(message, now)
+    except Exception as error:  # noqa: BLE001
+        return _crash(provider, error, OutcomeKind.TRANSIENT)
+    if refusal := provider.limits.check_size(len(request.body)):
+        return refusal
+    answer = await provider.http.call(request)
+    if isinstance(answer, Outcome):
+        return answer
+    try:
+        return provider.outcome_of(answer, message)
+    except Exception as error:  # noqa: BLE001
+        return _crash(provider, error, OutcomeKind.UNCERTAIN)
+
+
+async def _send(provider: SendProvider, messages: Sequence[Message], now: int, report: Report) -> None:
+    waiting = {message.delivery_id for message in messages}
+
+    def once(delivery: Id, outcome: Outcome) -> None:
+        if delivery in waiting:
+            waiting.discard(delivery)
+            report(delivery, outcome)
+
+    rest = failed(OutcomeKind.UNCERTAIN, CRASHED, "the provider gave no outcome")
+    try:
+        await provider.send(messages, now, once)
+    except Exception as error:  # noqa: BLE001
+        rest = _crash(provider, error, OutcomeKind.UNCERTAIN)
+    for message in messages:
+        once(message.delivery_id, rest)
+
+
+def _crash(provider: Provider, error: Exception, kind: OutcomeKind) -> Outcome:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    # The error's text may hold an address or a secret; its type and place don't.
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
+    log.error(CRASHED, provider=provider.name, error=type(error).__name__, where=where)
+    return failed(kind, CRASHED, f"{type(error).__name__} at {where}")
+
+
+async def _together(work: Sequence[Coroutine[Any, Any, None]]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for one in work:
+            group.create_task(one)

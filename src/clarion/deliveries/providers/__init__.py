@@ -1,0 +1,53 @@
+"""The providers on offer, one file each. A kind that isn't finished isn't in the table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from urllib.parse import urlsplit
+
+from clarion.deliveries.interface import HttpProvider, Provider, ProviderConfig, Services
+from clarion.deliveries.options import resolved
+
+#: kind -> the class behind it, imported when first built.
+KINDS: dict[str, str] = {
+    "capture": "clarion.deliveries.providers.capture:Capture",
+    "in_app": "clarion.deliveries.providers.in_app:InApp",
+    "smtp": "clarion.deliveries.providers.smtp:Smtp",
+    "webhook": "clarion.deliveries.providers.webhook:Webhook",
+}
+
+
+def available_kinds() -> tuple[str, ...]:
+    """What `kind` may be in the settings."""
+    return tuple(sorted(KINDS))
+
+
+def build(
+    config: ProviderConfig, services: Services | None = None, environment: Mapping[str, str] = os.environ
+) -> Provider:
+    """The provider that the settings ask for; opens no connection. Raises Misconfigured."""
+    maker = _class_of(config)
+    if config.channel not in maker.channels:
+        carried = ", ".join(sorted(maker.channels))
+        raise config.wrong(f"{config.kind} doesn't carry the channel {config.channel}, but {carried}")
+    if config.base_url is not None:
+        _check_base_url(config, maker)
+    return maker(resolved(config, environment), services or Services())
+
+
+def _class_of(config: ProviderConfig) -> type[Provider]:
+    if config.kind not in KINDS:
+        raise config.wrong(f"kind {config.kind!r} is not available; available: {', '.join(available_kinds())}")
+    module, _, name = KINDS[config.kind].partition(":")
+    maker: type[Provider] = getattr(import_module(module), name)
+    return maker
+
+
+def _check_base_url(config: ProviderConfig, maker: type[Provider]) -> None:
+    if not issubclass(maker, HttpProvider):
+        raise config.wrong(f"base_url is for providers over HTTP, and {config.kind} is none")
+    parts = urlsplit(config.base_url or "")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise config.wrong("base_url isn't a URL: write it as https://host or http://host:port")

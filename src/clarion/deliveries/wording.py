@@ -1,0 +1,17 @@
+"""A provider's words made fit for facts and logs: short, on one line, without addresses. Pure."""
+
+from __future__ import annotations
+
+import re
+
+LONGEST = 200
+
+_EMAIL = re.compile(r"[^\s<>@:;,\"'()]+@[^\s<>@:;,\"'()]+")
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]+")
+
+
+def fit(text: str, address: str = "") -> str:
+    """`text` without `address`, in whatever case, and without anything that looks like an email address."""
+    if address:
+        text = re.sub(re.escape(address), "<address>", text, flags=re.IGNORECASE)
+    return _UNPRINTABLE.sub(" ", _EMAIL.sub("<address>", text)).strip()[:LONGEST]
