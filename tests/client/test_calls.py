@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from clarion.client import AsyncClarion, Clarion, Event, calls
+from clarion.client import AsyncClarion, Clarion, Event, Stale, calls
 from clarion.client import answers as a
 from clarion.client.faces import Calls
 from tests.client.conftest import KEY, Caller
@@ -324,6 +324,23 @@ CALLS = [
         value=[a.WorkflowVersion(key="w", version=3, source="file", on=["t"])],
     ),
     call_of(
+        "workflow",
+        "w",
+        asks="GET /v1/workflows/w",
+        answer={"key": "w", "version": 3, "source": "api"},
+        value=a.WorkflowVersion(key="w", version=3, source="api"),
+    ),
+    call_of(
+        "put_workflow",
+        "w",
+        {"on": ["t"]},
+        version=3,
+        asks="PUT /v1/workflows/w",
+        body={"on": ["t"]},
+        answer={"key": "w", "version": 4, "source": "api"},
+        value=a.WorkflowVersion(key="w", version=4, source="api"),
+    ),
+    call_of(
         "providers",
         asks="GET /v1/providers",
         answer={
@@ -377,6 +394,14 @@ async def test_each_call_asks_as_the_contract_says_and_reads_what_it_answers(
     assert asked.headers["authorization"] == f"Bearer {KEY}"
     assert asked.headers.get("content-type") == (None if expected.body is None else "application/json")
     assert value == expected.value
+
+
+async def test_a_workflow_is_stored_only_over_the_version_that_was_read(call: Caller, stub: Stub) -> None:
+    stub.otherwise = Say(412, {"code": "stale_version", "detail": "it is version 4 by now"})
+
+    with pytest.raises(Stale, match="version 4"):
+        await call("put_workflow", "w", {"on": ["t"]}, version=3)
+    assert stub.asked[0].headers["if-match"] == '"3"'
 
 
 def test_every_plan_is_a_method_of_both_clients_and_is_tried_here() -> None:

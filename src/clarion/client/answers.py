@@ -234,7 +234,7 @@ class PreviewAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkflowVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """The current version of a workflow. `definition` holds its keys as they stand in the file."""
+    """The current version of a workflow; `source` is file or api."""
 
     key: str
     version: int

@@ -219,6 +219,20 @@ def workflows() -> Listing[a.WorkflowVersion]:
     return Listing(("workflows",), a.WorkflowVersion)
 
 
+def workflow(key: str) -> Plan[a.WorkflowVersion]:
+    """The current version of a workflow."""
+    return ask("GET", path("workflows", key), a.WorkflowVersion)
+
+
+def put_workflow(key: str, definition: Mapping[str, Any], *, version: int | None = None) -> Plan[a.WorkflowVersion]:
+    """Stores a workflow, with the keys of a workflow file; the same content again makes no new version.
+
+    With the `version` that was read before, it raises Stale if somebody has stored another since.
+    """
+    headers = {} if version is None else {"If-Match": f'"{version}"'}
+    return ask("PUT", path("workflows", key), a.WorkflowVersion, definition, headers)
+
+
 def providers() -> Listing[a.Provider]:
     """The providers and their health."""
     return Listing(("providers",), a.Provider)

@@ -133,6 +133,8 @@ class Calls:
     unsubscribe = _Call(calls.unsubscribe)
 
     workflows = _List(calls.workflows)
+    workflow = _Call(calls.workflow)
+    put_workflow = _Call(calls.put_workflow)
     providers = _List(calls.providers)
     outbox = _List(calls.outbox)
     stats = _List(calls.stats)
