@@ -66,7 +66,7 @@ async def test_replacing_clears_what_is_not_said_and_merging_leaves_it_alone(des
 
 
 @pytest.mark.parametrize(
-    ("said", "rises"),
+    "said, rises",
     [
         ({"timezone": "Asia/Tokyo"}, True),
         ({"quiet_hours": [{"start": "01:00", "end": "02:00"}]}, True),

@@ -87,22 +87,21 @@ def json_object(value: Any, code: str, where: str) -> str:
         raise Invalid(code, f"{where} must be an object", where)
     try:
         encoded = msgspec.json.encode(value)
-    except (UnicodeEncodeError, OverflowError, RecursionError):
-        raise Invalid(
-            code, f"{where} holds half a surrogate pair, a number over 64 bits, or is nested too deep", where
-        ) from None
+    except (UnicodeEncodeError, RecursionError):
+        raise Invalid(code, f"{where} holds half a surrogate pair, or is nested too deep", where) from None
     if len(encoded) > MOST_JSON:
         raise Invalid(code, f"{where} takes {len(encoded):,} bytes as JSON; at most {MOST_JSON:,} are kept", where)
     return encoded.decode()
 
 
-def known_fields(fields: Any, known: frozenset[str], where: str) -> Mapping[str, Any]:
-    """The mapping itself, if it is one and has no field but the known ones."""
+def known_fields(fields: Any, known: frozenset[str], noun: str, where: str = "") -> Mapping[str, Any]:
+    """The mapping itself, if it is one and has no field but the known ones. `where` is its own place."""
     if not isinstance(fields, Mapping):
-        raise Invalid("invalid_field", f"{where} must be an object", where)
+        raise Invalid("invalid_field", f"{noun} must be an object", where or None)
     if unknown := set(fields) - known:
         name = min(map(str, unknown))[:64]
-        raise Invalid("unknown_field", f"{name!a} isn't a field of {where}: it has {', '.join(sorted(known))}", name)
+        detail = f"{name!a} isn't a field of {noun}: it has {', '.join(sorted(known))}"
+        raise Invalid("unknown_field", detail, f"{where}.{name}" if where else name)
     return fields
 
 

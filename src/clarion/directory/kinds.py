@@ -100,7 +100,7 @@ def _url(value: Any, where: str) -> str:
 
 
 def _subscription(value: Any, where: str) -> Value:
-    fields = forms.known_fields(value, _SUBSCRIPTION, where)
+    fields = forms.known_fields(value, _SUBSCRIPTION, "a web push subscription", where)
     keys = fields.get("keys")
     endpoint = _url(fields.get("endpoint"), f"{where}.endpoint")
     # RFC 8291: a P-256 point, uncompressed, and 16 bytes

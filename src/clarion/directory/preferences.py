@@ -77,7 +77,7 @@ class SetPreferences(Command[None], frozen=True, kw_only=True):
 
 def preference_of(fields: Any, where: str) -> PreferenceDraft:
     """A preference from what a request says. Raises Invalid, with `where` and the field."""
-    forms.known_fields(fields, _KNOWN, "a preference")
+    forms.known_fields(fields, _KNOWN, "a preference", where)
     try:
         return PreferenceDraft(
             scope=_scope(fields),

@@ -30,7 +30,7 @@ def windows_text(value: Any, field: str) -> str:
 
 
 def _checked(window: Any, code: str, where: str, known: frozenset[str]) -> dict[str, Any]:
-    fields = forms.known_fields(window, known, where)
+    fields = forms.known_fields(window, known, "a window", where)
     kept: dict[str, Any] = {}
     if fields.get("channel") is not None:
         kept["channel"] = forms.channel(fields["channel"], f"{where}.channel")

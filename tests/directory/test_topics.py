@@ -1,0 +1,84 @@
+"""Topics, and cutting audiences into shards."""
+
+from __future__ import annotations
+
+from clarion.directory.topics import Subscribe, Unsubscribe, members, subscribe, topic_bounds, unsubscribe
+from clarion.ledger.facts import Subscribed, Unsubscribed
+from tests.directory.conftest import NOW, Desk
+
+
+async def join(desk: Desk, *people: str, topic: str = "author:7", now: int = NOW, project: int = 1) -> int:
+    command = Subscribe(project=project, now=now, topic=topic, recipients=people)
+    return await desk.db.write(lambda tx: subscribe(tx, command))
+
+
+async def leave(desk: Desk, *people: str, topic: str = "author:7") -> int:
+    command = Unsubscribe(project=1, now=NOW, topic=topic, recipients=people)
+    return await desk.db.write(lambda tx: unsubscribe(tx, command))
+
+
+async def audience(desk: Desk, topic: str | None, before: int = NOW, size: int = 10) -> list[list[str]]:
+    """The members of every shard."""
+    bounds = await desk.db.read(lambda tx: topic_bounds(tx, 1, topic, before, size))
+    found = []
+    for after, upto, count in bounds:
+        shard = await desk.db.read(lambda tx, a=after, u=upto: members(tx, 1, topic, a, u, before))  # type: ignore[misc]
+        assert len(shard) == count
+        found.append(shard)
+    return found
+
+
+async def test_joining_and_leaving_count_what_changes(desk: Desk) -> None:
+    assert await join(desk, "ada", "bea", "ada") == 2
+    assert await join(desk, "bea", "cleo") == 1
+    assert await leave(desk, "ada", "nobody", "ada") == 1
+    assert await leave(desk, "ada") == 0
+    assert await audience(desk, "author:7") == [["bea", "cleo"]]
+
+    facts = await desk.facts("%ubscribed")
+    assert [(type(f), f.recipients) for f in facts if isinstance(f, Subscribed | Unsubscribed)] == [
+        (Subscribed, ["ada", "bea"]),
+        (Subscribed, ["cleo"]),
+        (Unsubscribed, ["ada"]),
+    ]
+
+
+async def test_ten_thousand_join_and_leave_at_once(desk: Desk) -> None:
+    people = [f"p{i}" for i in range(10_000)]
+    assert await join(desk, *people) == 10_000
+    assert await leave(desk, *people[:9_990]) == 9_990
+    assert await audience(desk, "author:7") == [sorted(people[9_990:])]
+    facts = [f for f in await desk.facts("Subscribed") if isinstance(f, Subscribed)]
+    assert sum(len(f.recipients) for f in facts) == 10_000
+    assert max(len(f.recipients) for f in facts) <= 1_000
+
+
+async def test_shards_hold_everybody_once_and_nobody_who_came_later(desk: Desk) -> None:
+    # ids whose order differs by collation: the database alone decides what is "between"
+    people = [f"{a}{i}" for i in range(12) for a in ("a", "B", "é", "_", "b")]
+    await join(desk, *people)
+    await join(desk, "late", now=NOW + 1)
+    await join(desk, "other", topic="author:8")
+    await join(desk, "foreign", project=2)
+
+    shards = await audience(desk, "author:7", size=7)
+    assert [len(shard) for shard in shards] == [7] * 8 + [4]
+    assert sorted(who for shard in shards for who in shard) == sorted(people)
+    assert await audience(desk, "unknown") == []
+
+
+async def test_who_leaves_or_joins_after_the_cut_is_not_a_member_any_more_or_yet(desk: Desk) -> None:
+    await join(desk, "a", "b", "c")
+    (bounds,) = await desk.db.read(lambda tx: topic_bounds(tx, 1, "author:7", NOW, 10))
+    await leave(desk, "b")
+    await join(desk, "bb", now=NOW + 1)
+    assert await desk.db.read(lambda tx: members(tx, 1, "author:7", bounds.after, bounds.upto, NOW)) == ["a", "c"]
+
+
+async def test_a_broadcast_goes_to_everybody_who_was_known(desk: Desk) -> None:
+    await desk.put(*({"id": f"p{i:02}"} for i in range(25)))
+    await desk.put({"id": "late"}, now=NOW + 1)
+    await desk.put({"id": "foreign"}, project=2)
+    shards = await audience(desk, None)
+    assert [len(shard) for shard in shards] == [10, 10, 5]
+    assert {who for shard in shards for who in shard} == {f"p{i:02}" for i in range(25)}
