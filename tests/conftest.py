@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+import hypothesis
 import pytest
 import redis
 
@@ -22,6 +24,14 @@ from tests.servers import Keeper, Name, NotHere, shared_url
 from tests.smtp_sink import SmtpSink
 
 _KEEPER = pytest.StashKey[Keeper]()
+
+# How long an example takes depends on who else uses the machine.
+hypothesis.settings.register_profile("clarion", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("clarion")
+
+# A zone that no server has: what takes the machine's for the recipient's is wrong here by an odd time.
+os.environ["TZ"] = "America/St_Johns"
+time.tzset()
 
 
 def pytest_configure(config: pytest.Config) -> None:
