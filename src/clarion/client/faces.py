@@ -6,7 +6,7 @@ One table for both: no call is written twice. Knows nothing of sockets.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import wraps
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
@@ -52,6 +52,14 @@ class Awaiting(ABC):
                 return
 
 
+def _method(planned: Callable[P, Any], carry_out: Callable[[Any], Any]) -> Callable[P, Any]:
+    @wraps(planned)
+    def method(*args: P.args, **kwargs: P.kwargs) -> Any:
+        return carry_out(planned(*args, **kwargs))
+
+    return method
+
+
 class _Call(Generic[P, T]):
     """A method that runs a plan and gives its value."""
 
@@ -63,17 +71,9 @@ class _Call(Generic[P, T]):
     @overload
     def __get__(self, face: Blocking, owner: type) -> Callable[P, T]: ...
     @overload
-    def __get__(self, face: Awaiting, owner: type) -> Callable[P, Awaitable[T]]: ...
+    def __get__(self, face: Awaiting, owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
     def __get__(self, face: Any, owner: type) -> Any:
-        plan = self._plan
-        if face is None:
-            return plan
-
-        @wraps(plan)
-        def method(*args: P.args, **kwargs: P.kwargs) -> Any:
-            return face.run_plan(plan(*args, **kwargs))
-
-        return method
+        return self._plan if face is None else _method(self._plan, face.run_plan)
 
 
 class _List(Generic[P, T]):
@@ -89,15 +89,7 @@ class _List(Generic[P, T]):
     @overload
     def __get__(self, face: Awaiting, owner: type) -> Callable[P, AsyncIterator[T]]: ...
     def __get__(self, face: Any, owner: type) -> Any:
-        listing = self._listing
-        if face is None:
-            return listing
-
-        @wraps(listing)
-        def method(*args: P.args, **kwargs: P.kwargs) -> Any:
-            return face.walk(listing(*args, **kwargs))
-
-        return method
+        return self._listing if face is None else _method(self._listing, face.walk)
 
 
 class Calls:
