@@ -1,1 +1,1 @@
-"""Keys, roles, encryption, tokens, forms of addresses, the outbound guard, clean logs. Nothing here touches the database."""
+"""Keys, roles, encryption, tokens, address forms, the outbound guard, clean logs. Knows nothing of the database."""

@@ -1,9 +1,10 @@
 """API keys: how they look, how they are stored, and who stands behind one.
 
-Only the SHA-256 of a key is stored, and a key is found by that hash. A slow hash (argon2, bcrypt) protects secrets that can be
-guessed; a key has 160 random bits, so that guessing is hopeless at any speed, and every request would pay for the slowness.
-Comparing by look-up leaks no timing worth having: it tells at most how a stored hash begins, not the key behind it. The admin
-key of the settings (any text of 32 characters or more) is hashed and found the same way; its randomness is the operator's care.
+Only the SHA-256 of a key is stored, and a key is found by that hash. A slow hash (argon2, bcrypt) protects secrets that
+can be guessed; a key has 160 random bits: guessing is hopeless at any speed, and every request would pay for it.
+Comparing by look-up leaks no timing worth having: it tells at most how a stored hash begins, not the key behind it. The
+admin key of the settings (any text of 32 characters or more) is hashed and found the same way; its randomness is the
+operator's care.
 """
 
 from __future__ import annotations
