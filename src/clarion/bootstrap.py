@@ -71,11 +71,13 @@ log = structlog.get_logger("clarion")
 class Clarion:
     """The composed application. `open` makes it, `work` starts its engine, `close` ends it."""
 
-    def __init__(self, settings: Settings, db: Database, ring: KeyRing, lookup: Lookup, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, db: Database, limits: LimitsStore, ring: KeyRing, lookup: Lookup, clock: Clock
+    ) -> None:
         self.settings, self.db, self.ring, self.lookup, self.clock = settings, db, ring, lookup, clock
         self.vault = Vault(ring, lookup)
         self.catalogue = Catalogue(db)
-        self.limits = _limits(settings)
+        self.limits = limits
         self.bus = CommandBus(self._handlers(), db.write)
         self.keys = api_keys.Keys(db, clock)
         self.links = Links(settings.url, ring)
@@ -135,7 +137,8 @@ class Clarion:
             Path(settings.encryption_keys_file)
         )  # fmt: skip
         db = await open_database(settings.database_url)
-        clarion = cls(settings, db, ring, await _lookup(db, ring), clock or SystemClock())
+        clock = clock or SystemClock()
+        clarion = cls(settings, db, await _limits(settings, db, clock), ring, await _lookup(db, ring), clock)
         await clarion._first_rows()
         await clarion.catalogue.refresh()
         return clarion
@@ -224,11 +227,17 @@ class Clarion:
         return workflow.on_unknown
 
 
-def _limits(settings: Settings) -> LimitsStore:
+async def _limits(settings: Settings, db: Database, clock: Clock) -> LimitsStore:
+    """The limits store: Redis if it is named, else in the database and this process."""
     window = round(settings.chain_policy.health_window_seconds * SECOND)
     if not settings.redis_url:
         return EmbeddedLimits(window)
-    raise Misconfigured("redis")
+    try:
+        from clarion.decisions.slots import loader
+        from clarion.limits.redis import RedisLimits
+    except ImportError as error:
+        raise Misconfigured("CLARION_REDIS_URL needs its driver: pip install 'clarion[redis]'") from error
+    return await RedisLimits.connect(settings.redis_url, db, loader(db, clock), health_window=window)
 
 
 def _providers(settings: Settings, services: Services) -> dict[str, Provider]:

@@ -11,15 +11,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
+import structlog
 
-from clarion.clock import Clock
+from clarion.clock import SECOND, Clock
 from clarion.decisions import shards
 from clarion.decisions.contexts import Contexts, DedupeKey, claim, claimed_by_others
 from clarion.decisions.recording import Recorded, Route, record, write
 from clarion.decisions.rules import candidates, verdicts
 from clarion.decisions.shards import OpenShard, ShardRef
-from clarion.limits.interface import LimitsStore
+from clarion.limits.interface import Grants, LimitsStore
+from clarion.model import ids
 from clarion.model.decision import Candidate, Context, Grant, SlotRequest
+from clarion.model.errors import Unavailable
 from clarion.model.ids import Id
 from clarion.model.jobs import DELIVER, Job
 from clarion.model.words import Reason, VerdictKind
@@ -27,8 +30,17 @@ from clarion.storage import Database, Lane, Tx, tables
 
 Announce = Callable[[Sequence[Job]], Awaitable[None]]
 
+log = structlog.get_logger("clarion.decisions")
+
+#: A shard that can't be decided is tried again after this many ms.
+POSTPONED = 15 * SECOND
+
 #: Verdicts of rule 1: what they stop doesn't claim a dedupe key.
 _BEFORE_DEDUPE = frozenset({Reason.WORKFLOW_DISABLED, Reason.CONDITION_FALSE, Reason.EXPIRED, Reason.CANCELLED})
+
+
+class SlotsForgotten(Exception):
+    """The slots that were granted don't stand any more."""
 
 
 class Case(NamedTuple):
@@ -53,9 +65,26 @@ class Decider:
         """Decides what waits in these queues, up to a batch; gives the number of shards, 0 when there is nothing."""
         now = self._clock.now()
         refs = await self._db.read(lambda tx: shards.due(tx, priorities, now, self._batch))
-        if refs:
+        try:
             await self.decide(refs)
+        except Unavailable:
+            raise
+        except Exception:
+            await self._decide_singly(refs)
         return len(refs)
+
+    async def _decide_singly(self, refs: Sequence[ShardRef]) -> None:
+        """One of them can't be decided: find it, so that it holds up nobody else, and look at it again later."""
+        for ref in refs:
+            try:
+                await self.decide([ref])
+            except Unavailable:
+                raise
+            except Exception as error:  # noqa: BLE001  # whatever it was, it is still in the database
+                shown = ids.show(ids.EVENT, ref.event_id)
+                log.error("a shard can't be decided", event=shown, shard=ref.number, exc_info=error)
+                later = self._clock.now() + POSTPONED
+                await self._db.write(lambda tx, ref=ref, later=later: shards.postpone(tx, ref, later), Lane.DECISIONS)  # type: ignore[misc]
 
     async def decide(self, refs: Sequence[ShardRef]) -> None:
         """Decides these shards; passes over those that are decided already."""
@@ -78,7 +107,10 @@ class Decider:
         async def work(tx: Tx) -> tuple[Recorded, list[SlotRequest]]:
             return await self._commit(tx, opened, cases, found, grants, now)
 
-        recorded, given_back = await self._db.write(work, Lane.DECISIONS)
+        try:
+            recorded, given_back = await self._db.write(work, Lane.DECISIONS)
+        except SlotsForgotten:  # the limits store lost its memory in between: decide again, on what it has relearned
+            return await self._decide_part(opened)
         if given_back:
             await self._limits.release(given_back)
         await self._announce([Job(DELIVER, queue, provider) for provider, queue in sorted(recorded.due)])
@@ -111,6 +143,8 @@ class Decider:
         grants: Mapping[Id, Grant],
         now: int,
     ) -> tuple[Recorded, list[SlotRequest]]:
+        if isinstance(grants, Grants) and not await self._limits.standing(tx, grants):
+            raise SlotsForgotten
         still = await shards.still_open(tx, [s.ref for s in opened])
         pairs = [(case, list(c)) for case, c in zip(cases, found, strict=True) if case.ref in still]
         pairs, given_back = await self._drop_duplicates(tx, pairs, now)
@@ -159,16 +193,16 @@ def _as_duplicate(case: Case) -> Case:
 
 
 def _parts(opened: Sequence[OpenShard], most: int) -> list[list[OpenShard]]:
-    """Shards in parts of about `most` people, in order."""
-    parts: list[list[OpenShard]] = []
-    people = most
+    """Shards in parts of at most `most` people (or one shard), in order."""
+    parts: list[list[OpenShard]] = [[]]
+    people = 0
     for shard in opened:
-        if people + len(shard.members) > most and (people or not parts):
+        if parts[-1] and people + len(shard.members) > most:
             parts.append([])
             people = 0
         parts[-1].append(shard)
         people += len(shard.members)
-    return parts
+    return parts if opened else []
 
 
 async def _mark_done(

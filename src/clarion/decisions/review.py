@@ -13,11 +13,11 @@ import msgspec
 
 from clarion.clock import Clock
 from clarion.decisions.contexts import Contexts
-from clarion.decisions.driver import Announce, requests_of
+from clarion.decisions.driver import Announce, SlotsForgotten, requests_of
 from clarion.decisions.recording import Route, due_at, row_of, state_of
 from clarion.decisions.rules import candidates, verdicts
 from clarion.ledger.facts import NotificationDecided
-from clarion.limits.interface import LimitsStore
+from clarion.limits.interface import Grants, LimitsStore
 from clarion.model import ids
 from clarion.model.decision import Candidate, Context, Decided, Grant, Told, Verdict
 from clarion.model.ids import Id
@@ -65,12 +65,15 @@ class Reviewer:
         found = candidates([w.context for w in waiting], now)
         grants: Mapping[Id, Grant] = {}
         if not self._limits.in_transaction:
-            grants = await self._limits.reserve(requests_of(found), now)
+            grants = await self._limits.restamp(requests_of(found), now)
 
         async def work(tx: Tx) -> set[tuple[str, Priority]]:
             return await self._commit(tx, waiting, found, grants, now)
 
-        due = await self._db.write(work, Lane.DECISIONS)
+        try:
+            due = await self._db.write(work, Lane.DECISIONS)
+        except SlotsForgotten:
+            return count
         await self._announce([Job(DELIVER, queue, provider) for provider, queue in sorted(due)])
         return count
 
@@ -121,17 +124,19 @@ class Reviewer:
     async def _commit(
         self, tx: Tx, waiting: Sequence[Waiting], found: Sequence[list[Candidate]], grants: Mapping[Id, Grant], now: int
     ) -> set[tuple[str, Priority]]:
+        if isinstance(grants, Grants) and not await self._limits.standing(tx, grants):
+            raise SlotsForgotten
         still = await _still_deferred(tx, waiting)
         pairs = [(w, c) for w, c in zip(waiting, found, strict=True) if still.issuperset(w.deliveries.values())]
         if self._limits.in_transaction:
-            grants = await self._limits.reserve(requests_of([c for _, c in pairs]), now, tx)
+            grants = await self._limits.restamp(requests_of([c for _, c in pairs]), now, tx)
         decided = verdicts([w.context for w, _ in pairs], [c for _, c in pairs], grants, now)
         rows: list[tuple[Any, ...]] = []
         facts: list[NotificationDecided] = []
         due: set[tuple[str, Priority]] = set()
         for (w, _), d in zip(pairs, decided, strict=True):
             facts.append(self._apply(w, d, now, rows, due))
-        await tx.update(tables.deliveries, ("project", "id"), _UPDATED, sorted(rows, key=lambda r: r[:2]))
+        await tx.update(tables.deliveries, ("project", "id"), _UPDATED, sorted(rows))
         await tx.append(facts)
         return due
 

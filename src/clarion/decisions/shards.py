@@ -136,6 +136,17 @@ async def load(tx: Tx, refs: Sequence[ShardRef]) -> list[OpenShard]:
     return found
 
 
+async def postpone(tx: Tx, ref: ShardRef, until: int) -> None:
+    """Has a shard wait, so that others go before it."""
+    await tx.run(
+        "UPDATE shards SET due_at = :until WHERE project = :project AND event_id = :event AND number = :number",
+        until=until,
+        project=ref.project,
+        event=ref.event_id,
+        number=ref.number,
+    )
+
+
 async def preview_members(tx: Tx, project: int, audience: str, now: int) -> tuple[str, ...]:
     """The first members of a topic or broadcast: a preview shows no more."""
     return await _page(tx, project, audience, "", None, now)

@@ -27,7 +27,9 @@ MOST_LOOKS = 20
 
 async def notification(tx: Tx, project: int, wanted: Id) -> dict[str, Any]:
     """One notification. Raises NotFound."""
-    rows = await tx.fetch("SELECT * FROM notifications WHERE project = :project AND id = :id", project=project, id=wanted)
+    rows = await tx.fetch(
+        "SELECT * FROM notifications WHERE project = :project AND id = :id", project=project, id=wanted
+    )
     if not rows:
         raise NotFound("no notification has this id in this project")
     return (await _with_deliveries(tx, rows))[0]

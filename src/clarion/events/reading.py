@@ -90,7 +90,7 @@ async def cancel_event(tx: Tx, command: CancelEvent) -> int:
     waiting = await tx.fetch(
         _CANCEL + tx.lock_rows.replace("UPDATE", "UPDATE OF d"), project=project, first=first, last=last, event=event
     )
-    cancelled = len(waiting) + sum(r["recipients"] for r in undecided)
+    cancelled: int = len(waiting) + sum(r["recipients"] for r in undecided)
     if row["cancelled_at"] is not None and not cancelled:
         return 0
     await tx.run(

@@ -71,7 +71,7 @@ _TIMES = ("until", "retry_at", "expires_at")
 
 
 def _detail(detail: dict[str, Any]) -> dict[str, Any]:
-    shown = {k: rfc3339(v) if k in _TIMES else v for k, v in detail.items()}
+    shown: dict[str, Any] = {k: rfc3339(v) if k in _TIMES else v for k, v in detail.items()}
     if "verdicts" in shown:
         shown["verdicts"] = [{**v, "until": rfc3339(v["until"])} for v in shown["verdicts"]]
     return shown
