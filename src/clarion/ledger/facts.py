@@ -7,6 +7,7 @@ erasure, audit) never. A change of shape raises `VERSION`, and `read` learns to 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, ClassVar, Literal, get_args
 
 import msgspec
@@ -102,6 +103,7 @@ class ReceiptRecorded(Fact, frozen=True, kw_only=True):
     event: str
     state: str
     code: str | None = None
+    workflow: str = ""
 
 
 class ProviderDemoted(Fact, frozen=True, kw_only=True):
@@ -250,6 +252,7 @@ def detail_of(fact: Fact) -> bytes:
     return _encoder.encode(fields)
 
 
+@cache  # else it costs more than the encoding
 def _defaults(kind: type[Fact]) -> tuple[Any, ...]:
     known = dict(zip(kind.__struct_fields__[::-1], kind.__struct_defaults__[::-1], strict=False))
     return tuple(known.get(name, msgspec.NODEFAULT) for name in kind.__struct_fields__)

@@ -1,0 +1,29 @@
+"""Projectors: what builds a read model from facts. Pure; `clarion.projections.runner` feeds them.
+
+A read model is nothing but the sum of the facts applied to it: applying all facts of its streams in their order to an
+emptied one, in batches of any size, gives the same content again.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from clarion.ledger.facts import Recorded, Stream
+
+
+class Projector(ABC):
+    """Keeps one read model. Knows no time but that of the facts, and reads nothing but what it wrote itself."""
+
+    #: Names its checkpoint: a projector that counts differently gets another name.
+    name: ClassVar[str]
+    streams: ClassVar[tuple[Stream, ...]]
+
+    @abstractmethod
+    async def apply(self, tx: Any, facts: Sequence[Recorded]) -> None:
+        """Adds facts, in their order, to the read model; `tx` commits the checkpoint with what it writes."""
+
+    @abstractmethod
+    async def reset(self, tx: Any) -> None:
+        """Empties the read model."""
