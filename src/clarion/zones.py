@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 
 @cache
 def names() -> frozenset[str]:
-    """Every IANA name that the wheel knows."""
-    return frozenset(resources.files("tzdata").joinpath("zones").read_text("utf-8").split())
+    """Every IANA name that the wheel knows; `Factory` isn't one, it stands for a machine never set up."""
+    return frozenset(resources.files("tzdata").joinpath("zones").read_text("utf-8").split()) - {"Factory"}
 
 
 def is_zone(name: str) -> bool:

@@ -17,8 +17,8 @@ from typing import Any
 
 from clarion.model.workflow import Condition
 
-#: What a path may begin with, and what may follow there (None: whatever the data holds).
-PATHS: dict[str, tuple[str, ...] | None] = {
+#: What a path may begin with, and what may follow there.
+PATHS: dict[str, tuple[str, ...]] = {
     "event": ("type", "data", "actor", "tenant"),
     "recipient": ("id", "locale", "timezone", "attributes"),
     "tenant": ("id", "name", "branding", "limits"),
@@ -56,8 +56,8 @@ def _path(key: object) -> tuple[str, ...]:
     if path[0] not in PATHS:
         raise ValueError(f"{key}: a path begins with one of {', '.join(PATHS)} (or `any` with a list of alternatives)")
     known = PATHS[path[0]]
-    if known is not None and (len(path) < 2 or path[1] not in known):
-        raise ValueError(f"{key}: {path[0]} has {', '.join(known)}; write for example {path[0]}.{known[-1]}...")
+    if len(path) < 2 or path[1] not in known:
+        raise ValueError(f"{key}: {path[0]} has {', '.join(known)}; write for example {path[0]}.{known[0]}")
     return path
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 
 from clarion import zones
-from clarion.clock import DAY, MINUTE
+from clarion.clock import MINUTE
 
 EPOCH_DAY = date(1970, 1, 1).toordinal()
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # the epoch as wall-clock time of UTC
@@ -50,11 +50,6 @@ def clock(zone: str, minute: int) -> str:
 def weekday(day: int) -> int:
     """0 is Monday."""
     return (day - 1) % 7
-
-
-def utc_day(at: int) -> int:
-    """The day of an instant in UTC."""
-    return at // DAY + EPOCH_DAY
 
 
 def next_at(zone: str, minute: int, days: tuple[int, ...], after: int) -> int:
