@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import zoneinfo
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,9 +9,7 @@ from clarion.model.words import Channel, ContactKind
 from clarion.security.addresses import (
     _PLAIN_EMAIL,
     _checked_email,
-    _timezones,
     is_locale,
-    is_timezone,
     lookup_form,
     mask,
     mask_email,
@@ -180,17 +176,11 @@ class TestTimezone:
     def test_zones_and_their_links_pass(self, name: str) -> None:
         assert normal_timezone(name) == name
 
-    def test_every_zone_that_passes_can_be_loaded(self) -> None:
-        assert len(_timezones()) > 500
-        for name in _timezones():
-            zoneinfo.ZoneInfo(name)
-
     @pytest.mark.parametrize(
         "name",
         ["", "Mars/Olympus", "europe/berlin", "CEST", "+02:00", "../../etc/passwd", "Europe", "Factory", "localtime"],
     )
     def test_anything_else_is_invalid(self, name: str) -> None:
-        assert not is_timezone(name)
         with pytest.raises(Invalid) as refusal:
             normal_timezone(name, "timezone")
         assert (refusal.value.code, refusal.value.where) == ("invalid_timezone", "timezone")

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import cache
-from importlib import resources
 from typing import Final
 
 import email_validator
@@ -16,6 +14,7 @@ import idna
 
 from clarion.model.errors import Invalid
 from clarion.model.words import Channel, ContactKind
+from clarion.zones import is_zone
 
 # Only the form counts here: mail to user@shop.test or user@mail.internal is what local set-ups and tests send.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
@@ -83,20 +82,9 @@ def normal_phone(text: str, where: str | None = None) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
-@cache
-def _timezones() -> frozenset[str]:
-    # The wheel's own list, links included, and not zoneinfo.available_timezones(), which mixes in the system's files.
-    return frozenset(resources.files("tzdata").joinpath("zones").read_text("utf-8").split()) - {"Factory"}
-
-
-def is_timezone(name: str) -> bool:
-    """Whether this is an IANA time zone's name, or a link to one."""
-    return name in _timezones()
-
-
 def normal_timezone(name: str, where: str | None = None) -> str:
     """The name as it is. Raises Invalid."""
-    if not is_timezone(name):
+    if not is_zone(name):
         raise Invalid("invalid_timezone", "this isn't an IANA time zone: write it as Europe/Berlin or UTC", where)
     return name
 
