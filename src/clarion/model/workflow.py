@@ -80,6 +80,7 @@ class Workflow(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     version: int = 0  #: given by the catalogue when it is stored, from 1
     name: str = ""
+    names: dict[str, str] = {}  #: locale -> the name there
     enabled: bool = True
     on: tuple[str, ...] = ()
     category: str | None = None
