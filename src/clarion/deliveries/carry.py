@@ -91,8 +91,8 @@ def _crash(provider: Provider, error: Exception, kind: OutcomeKind) -> Outcome:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     # The error's text may hold an address or a secret; its type and place don't.
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else "no place"
     log.error(CRASHED, provider=provider.name, error=type(error).__name__, where=where)
     return failed(kind, CRASHED, f"{type(error).__name__} at {where}")
 

@@ -16,7 +16,7 @@ from email.message import Message as Mime
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 from email.policy import compat32
-from email.utils import format_datetime, formataddr, parseaddr
+from email.utils import format_datetime, formataddr
 from typing import NamedTuple
 
 import idna
@@ -34,6 +34,7 @@ _UTF8.header_encoding, _UTF8.body_encoding = BASE64, QP
 _BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")  # all that some reader takes for the end of a line
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # what text may not hold (tab and line ends stay)
 _HEADER_NAME = re.compile(r"[!-9;-~]+")  # RFC 5322 section 3.6.8
+_SENDER = re.compile(r"(?P<name>[^<>\r\n]*)<(?P<named>[^<>]+)>|(?P<bare>[^\s<>]+)")
 #: Headers that this module writes itself; a message can't set them.
 _OWN = frozenset({"from", "to", "cc", "bcc", "sender", "subject", "date", "message-id", "mime-version"})
 
@@ -51,8 +52,10 @@ class Sender(NamedTuple):
 
 def sender_of(text: str) -> Sender:
     """Reads `Example <no-reply@example.com>`. Raises ValueError."""
-    name, address = parseaddr(one_line(text))
-    return Sender(name, ascii_address(address))
+    found = _SENDER.fullmatch(text.strip())
+    if found is None:
+        raise ValueError("this isn't a sender's address")
+    return Sender((found["name"] or "").strip().strip('"'), ascii_address(found["named"] or found["bare"]))
 
 
 def ascii_address(address: str) -> str:

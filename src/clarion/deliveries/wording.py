@@ -7,11 +7,11 @@ import re
 LONGEST = 200
 
 _EMAIL = re.compile(r"[^\s<>@:;,\"'()]+@[^\s<>@:;,\"'()]+")
-_UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd]+")
 
 
 def fit(text: str, address: str = "") -> str:
     """`text` without `address`, in whatever case, and without anything that looks like an email address."""
     if address:
         text = re.sub(re.escape(address), "<address>", text, flags=re.IGNORECASE)
-    return _UNPRINTABLE.sub(" ", _EMAIL.sub("<address>", text)).strip()[:LONGEST]
+    masked = _EMAIL.sub("<address>", text)
+    return " ".join("".join(c if c.isprintable() else " " for c in masked).split())[:LONGEST]

@@ -134,8 +134,8 @@ def signature(key: bytes, id: str, timestamp: str, body: bytes) -> str:
 
 
 def keys_in(secret: Secret, config: ProviderConfig) -> tuple[bytes, ...]:
-    """The signing keys behind `whsec_...` texts. Raises Misconfigured."""
-    return tuple(_key(text, config) for text in re.split(r"[\s,]+", secret.reveal()) if text)
+    """The signing keys behind `whsec_...` texts, one at least. Raises Misconfigured."""
+    return tuple(_key(text, config) for text in re.split(r"[\s,]+", secret.reveal().strip(", ")))
 
 
 def _key(text: str, config: ProviderConfig) -> bytes:
