@@ -37,6 +37,8 @@ def add(app: typer.Typer) -> None:
         start. Ctrl-C (or SIGTERM) finishes what is in flight.
         """
         settings = context.ensure_object(Context).settings
+        # SQLite's writer is a thread that needs Python between its many short calls: it must not wait 5 ms for each.
+        sys.setswitchinterval(0.0005)
         try:
             import uvloop
 

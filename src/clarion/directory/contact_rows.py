@@ -47,7 +47,6 @@ _INSERTED = ("project", *ContactRow._fields)
 OF_PEOPLE = f"SELECT {_COLUMNS} FROM contact_points WHERE project = :project AND recipient IN :recipients"  # nosec B608  # names only
 OF_SOURCE = f"{OF_PEOPLE} AND source = :source"
 WITH_ADDRESS = f"SELECT {_COLUMNS} FROM contact_points WHERE project = :project AND lookup IN :lookups"  # nosec B608  # names only
-BY_ID = f"{OF_PEOPLE} AND id IN :ids"
 
 _REMOVE = f"""
     DELETE FROM contact_points

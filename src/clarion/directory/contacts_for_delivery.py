@@ -68,10 +68,8 @@ async def suppress(
 async def _rows(tx: Tx, project: int, pairs: Collection[Pair]) -> list[contact_rows.ContactRow]:
     if not pairs:
         return []
-    return await contact_rows.contact_rows(
-        tx,
-        contact_rows.BY_ID,
-        project=project,
-        recipients=sorted({recipient for recipient, _ in pairs}),
-        ids=sorted({contact for _, contact in pairs}),
-    )
+    # By person alone: two long lists in one WHERE make SQLite look up their product.
+    wanted = {contact for _, contact in pairs}
+    people = sorted({recipient for recipient, _ in pairs})
+    rows = await contact_rows.contact_rows(tx, contact_rows.OF_PEOPLE, project=project, recipients=people)
+    return [row for row in rows if row.id in wanted]
