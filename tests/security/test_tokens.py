@@ -77,7 +77,7 @@ def test_a_token_is_good_for_its_purpose_only() -> None:
 
 
 def test_a_token_ends_at_its_instant() -> None:
-    assert verify(RING, INBOX_TOKEN, NOW + HOUR - 1, INBOX)
+    assert verify(RING, INBOX_TOKEN, NOW + HOUR - 1, INBOX) == INBOX_CLAIMS
     with pytest.raises(InvalidToken) as refusal:
         verify(RING, INBOX_TOKEN, NOW + HOUR, INBOX)
     assert (refusal.value.status, refusal.value.code) == (401, "expired_token")

@@ -36,7 +36,7 @@ class TokenPurpose(StrEnum):
 
 
 class Claims(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """What a token says. One for unsubscribing names what is refused: a workflow or category or all, on a channel or all."""
+    """What a token says. For unsubscribing: a workflow, a category or (neither) all, on one channel or (None) all."""
 
     purpose: TokenPurpose
     project: int
