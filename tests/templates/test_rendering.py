@@ -7,7 +7,7 @@ from clarion.model.people import Profile
 from clarion.model.words import Channel
 from clarion.model.workflow import Dedupe, Step, Workflow
 from clarion.templates.preview import render_preview
-from clarion.templates.rendering import Job, RenderFailed, parts_for, referenced, render_many, render_parts
+from clarion.templates.rendering import Job, RenderFailed, parts_for, referenced, render_key, render_many, render_parts
 from clarion.templates.scope import scope_of
 
 ANN = Profile(id="ann", attributes={"name": "Ann"}, locale="de-AT", timezone="Europe/Vienna")
@@ -78,8 +78,15 @@ def test_the_closest_locale_is_chosen(locale: str | None, subject: str) -> None:
     assert parts_for(LOCALISED, locale)["subject"] == subject
 
 
-def test_a_locales_mjml_takes_the_place_of_the_html() -> None:
-    assert dict(parts_for(LOCALISED, "de-AT")) == {"subject": "servus", "text": "t", "mjml": "m"}
+def test_a_locales_mjml_takes_the_place_of_the_html_and_of_its_text() -> None:
+    assert dict(parts_for(LOCALISED, "de-AT")) == {"subject": "servus", "mjml": "m"}
+    assert dict(parts_for(LOCALISED, "pt-BR")) == {"subject": "oi", "html": "<p>h</p>", "text": "t"}
+
+
+def test_a_key_that_cannot_be_rendered_stands_alone() -> None:
+    event = Event(project=1, id=bytes(16), type="t", data={"n": "x"})
+    assert render_key("{{ event.type }}-{{ event.data.n }}", event) == "t-x"
+    assert render_key("{{ event.data.n | truncate: event.data.n }}", event) == f"evt_{'0' * 26}"
 
 
 def test_a_failure_tells_the_step_and_the_part_and_no_value() -> None:

@@ -283,6 +283,7 @@ def test_what_is_left_out_has_its_default() -> None:
         ({"locales": {"de": {"stepz": {}}}}, "locales.de.stepz: unknown key: did you mean steps?"),
         # sizes
         (sms(body="x" * 10_001), "steps[0].body: has 10,001 characters: at most 10,000"),
+        ({"name": "\ud800"}, "holds half a character"),
         ({"data_schema": {"enum": ["x" * 1_000_000]}}, "is too large: at most 1,000,000 bytes"),
     ],
 )  # fmt: skip

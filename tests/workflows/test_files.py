@@ -6,6 +6,8 @@ from textwrap import dedent
 
 import pytest
 
+from clarion.clock import MINUTE
+from clarion.model.workflow import Digest
 from clarion.workflows.definition import content_hash, parse
 from clarion.workflows.files import load_folder
 from clarion.workflows.problems import WorkflowErrors
@@ -19,6 +21,47 @@ steps:
     html: reply.html
 """
 
+
+EXAMPLE = """\
+# workflows/comment_reply.yaml
+key: comment_reply          # the notification type in preferences
+name: Replies to your comments
+enabled: true
+on: [comment.created]
+category: social
+priority: normal            # critical high normal bulk
+when: { event.data.private: { ne: true } }
+strategy: all               # all | first_available
+ignores_opt_out: false      # security and legal notices only
+expires_after: 24h
+on_unknown: resend          # resend | hold
+data_schema: { type: object, required: [author], properties: { author: { type: string } } }
+preferences:                # the type's defaults, by channel; these limits count this type on this channel only
+  in_app: { enabled: true }
+  push: { enabled: true, max_per_hour: 5, max_per_day: 20, on_limit: digest }
+quiet_hours: defer          # defer | drop | ignore
+send_windows: [{ days: [mon, tue, wed, thu, fri], start: "09:00", end: "18:00" }]   # optional
+dedupe: { key: "{{ event.data.comment_id }}", window: 10m }
+digest: { key: "{{ event.data.post_id }}", mode: lookback, window: 5m }
+
+failover_after: 5m          # optional: next provider if no receipt by then
+steps:
+  - channel: in_app
+    title: "{{ event.data.author }} replied"
+    body: "{{ event.data.text }}"
+    action_url: "https://example.com/c/{{ event.data.comment_id }}"
+  - channel: push
+    title: "{% if digest.count > 1 %}{{ digest.count }} replies{% else %}{{ event.data.author }} replied{% endif %}"
+    body: "{{ event.data.text | truncate: 80 }}"
+  - wait: 10m
+    unless: seen            # seen | read | delivered: ends the run if so
+  - channel: email
+    when: { recipient.attributes.plan: pro }
+    subject: "{{ event.data.author }} replied"
+    mjml: comment_reply.mjml       # or html:/text:, inline or a file beside this one
+  - channel: sms
+    body: "{{ event.data.author }} replied"
+"""
 
 #: A billion values by aliases of aliases.
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -47,6 +90,13 @@ def test_a_file_becomes_self_contained(tmp_path: Path) -> None:
     assert loaded.plain["on"] == ["comment.created"]
     # And what is stored says the same without any file
     assert parse(loaded.plain) == loaded.workflow
+
+
+def test_the_example_of_the_contract_loads(tmp_path: Path) -> None:
+    write(tmp_path, comment_reply__yaml=EXAMPLE, comment_reply__mjml="<mjml><mj-body></mj-body></mjml>")
+    (loaded,) = load_folder(tmp_path)
+    assert [step.channel or "wait" for step in loaded.workflow.steps] == ["in_app", "push", "wait", "email", "sms"]
+    assert loaded.workflow.digest == Digest(mode="lookback", key="{{ event.data.post_id }}", window=5 * MINUTE)
 
 
 def test_no_folder_is_no_workflows(tmp_path: Path) -> None:
@@ -125,14 +175,14 @@ def test_problems_have_their_file_and_line(tmp_path: Path) -> None:
         b__yaml="key: b\non: [x]\nsteps: [{channel: sms, body: hello}]\nsteps: []\n",
     )
     assert [line.split(": ", 1)[0] + ": " + line.split(": ", 2)[1] for line in problems(tmp_path)] == [
-        "b.yaml:4: steps",
+        "a.de.yaml:3: locales.de.steps.sms.body",
+        "a.mjml:3: steps[1].mjml",
+        "a.yaml:3: prioriti",
+        "a.yaml:6: when.nobody.data.b",
         "a.yaml:12: steps[0].body",
         "a.yaml:15: steps[1].subject",
-        "a.mjml:3: steps[1].mjml",
         "a.yaml:17: steps[2].wait",
-        "a.de.yaml:3: locales.de.steps.sms.body",
-        "a.yaml:6: when.nobody.data.b",
-        "a.yaml:3: prioriti",
+        "b.yaml:4: steps",
     ]
 
 

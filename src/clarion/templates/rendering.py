@@ -11,15 +11,17 @@ from typing import NamedTuple
 
 from liquid.exceptions import LiquidError, ResourceLimitError
 
+from clarion.model.events import Event
 from clarion.model.workflow import Step, Workflow
 from clarion.templates.liquid import Scope, check, compiled
 from clarion.templates.mjml import html_of
 from clarion.templates.plain import text_of, tidy
+from clarion.templates.scope import event_scope
 
-#: Parts that end up in a header or a single line of a screen: a line break in a value must not begin a new header.
-SINGLE_LINE = frozenset({"subject", "title", "action_url"})
-#: The bodies of an e-mail that exclude each other: a locale that gives one replaces the other.
+#: The bodies of an e-mail that exclude each other.
 _MARKUP = frozenset({"html", "mjml"})
+#: What a locale's own markup takes the place of: a text in another language doesn't belong to it.
+_BODIES = _MARKUP | {"text"}
 
 _CONTROLS = re.compile(r"[\x00-\x20\x7f\x85\u2028\u2029]+")
 _UNSAFE_URL = re.compile(r"(?:javascript|vbscript|data):", re.IGNORECASE)
@@ -57,7 +59,7 @@ def parts_for(step: Step, locale: str | None) -> Mapping[str, str]:
         differing = step.locales.get("-".join(subtags[:length]))
         if differing:
             if _MARKUP & differing.keys():
-                parts = {part: source for part, source in parts.items() if part not in _MARKUP}
+                parts = {part: source for part, source in parts.items() if part not in _BODIES}
             parts |= differing
     return parts
 
@@ -70,11 +72,14 @@ def render_parts(workflow: Workflow, step: Step, locale: str | None, scope: Scop
     rendered: dict[str, str] = {}
     parts = parts_for(step, locale)
     for part, source in parts.items():
-        attempt = _RENDERERS.get(part, _verbatim)
         try:
-            rendered["html" if part == "mjml" else part] = attempt(source, scope)
-            if part in _MARKUP and "text" not in parts:
-                rendered["text"] = tidy(compiled(text_of(_html(part, source)), False).render(scope))
+            if part in _MARKUP:
+                html = html_of(source) if part == "mjml" else source
+                rendered["html"] = compiled(html, True).render(scope)
+                if "text" not in parts:
+                    rendered["text"] = tidy(compiled(text_of(html), False).render(scope))
+            else:
+                rendered[part] = _FORMS.get(part, str)(compiled(source, False).render(scope))
         except Exception as error:
             raise RenderFailed(workflow.key, step, part, _reason(error)) from error
     return rendered
@@ -100,40 +105,35 @@ def referenced(workflow: Workflow) -> frozenset[str]:
     return frozenset().union(*(check(source) for source in sources | keys))
 
 
-def _html(part: str, source: str) -> str:
-    return html_of(source) if part == "mjml" else source
+def render_key(source: str, event: Event) -> str:
+    """A dedupe or digest key: a template over `event` alone.
 
-
-def _verbatim(source: str, scope: Scope) -> str:
-    return compiled(source, False).render(scope)
-
-
-def _markup(source: str, scope: Scope) -> str:
-    return compiled(source, True).render(scope)
-
-
-def _line(source: str, scope: Scope) -> str:
-    return _CONTROLS.sub(" ", compiled(source, False).render(scope)).strip()
-
-
-def _url(source: str, scope: Scope) -> str:
-    url = _CONTROLS.sub("", compiled(source, False).render(scope))
-    if _UNSAFE_URL.match(url):
-        raise UnsafeUrl("a link that would run a script")
-    return url
+    One that can't be rendered is the event's own id: it stands alone, and stops no other event's decision.
+    """
+    scope = event_scope(event)
+    try:
+        return compiled(source, False).render({"event": scope})
+    except Exception:  # noqa: BLE001  # whatever a filter makes of odd data
+        return str(scope["id"])
 
 
 class UnsafeUrl(ValueError):
     """A rendered link whose scheme runs or smuggles content."""
 
 
-_RENDERERS: dict[str, Callable[[str, Scope], str]] = {
-    "subject": _line,
-    "title": _line,
-    "action_url": _url,
-    "html": _markup,
-    "mjml": lambda source, scope: _markup(html_of(source), scope),
-}
+def _line(text: str) -> str:
+    """One line: a line break in a value must not begin a new header."""
+    return _CONTROLS.sub(" ", text).strip()
+
+
+def _url(text: str) -> str:
+    url = _CONTROLS.sub("", text)
+    if _UNSAFE_URL.match(url):
+        raise UnsafeUrl("a link that would run a script")
+    return url
+
+
+_FORMS: dict[str, Callable[[str], str]] = {"subject": _line, "title": _line, "action_url": _url}
 
 
 def _reason(error: Exception) -> str:

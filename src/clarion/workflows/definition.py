@@ -20,7 +20,7 @@ from clarion.workflows.digests import read_digest
 from clarion.workflows.locales import read_locales
 from clarion.workflows.problems import Path, Place, Report
 from clarion.workflows.schema import compile_schema
-from clarion.workflows.sections import MAX_DURATION, Section, kind_of, meant
+from clarion.workflows.sections import Section, kind_of, meant
 from clarion.workflows.steps import read_steps, read_when
 from clarion.workflows.texts import check_source, names_file, text_paths
 from clarion.workflows.windows import read_window
@@ -33,7 +33,7 @@ MAX_SIZE = 1_000_000
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}")
 _KEY_MEND = "use letters, digits and _ . : - only, a letter or digit first, at most 100 of them"
-_EVENT_TYPE = re.compile(r"\S{1,200}")
+_EVENT_TYPE = re.compile(r"[^\s\x00-\x1f\x7f]{1,200}")
 
 
 def parse(plain: object, *, key: str | None = None, places: Mapping[Path, Place] | None = None) -> Workflow:
@@ -42,16 +42,9 @@ def parse(plain: object, *, key: str | None = None, places: Mapping[Path, Place]
     `places` tells where the values stand in files. Raises WorkflowErrors with every problem.
     """
     report = Report(places)
-    if not isinstance(plain, dict):
-        report.add((), f"a workflow is a mapping, found {kind_of(plain)}")
-        report.settle()
-        raise AssertionError  # settle has raised
-    if _depth(plain) > MAX_DEPTH:
-        report.add((), f"is nested over {MAX_DEPTH} deep")
-        report.settle()
-    if len(canonical(plain)) > MAX_SIZE:
-        report.add((), f"is too large: at most {MAX_SIZE:,} bytes, its templates included")
-        report.settle()
+    _check_form(plain, report)
+    report.settle()
+    assert isinstance(plain, dict)
     if key is not None and plain.get("key") is None:
         plain = {**plain, "key": key}
     workflow = _read(Section(report, plain))
@@ -79,6 +72,20 @@ def canonical(plain: Mapping[str, Any]) -> bytes:
 def content_hash(plain: Mapping[str, Any]) -> bytes:
     """16 bytes that tell the content of a plain form, the order of keys apart."""
     return blake2b(canonical(plain), digest_size=16).digest()
+
+
+def _check_form(plain: object, report: Report) -> None:
+    """Refuses what can't be stored or would take long to read."""
+    if not isinstance(plain, dict):
+        report.add((), f"a workflow is a mapping, found {kind_of(plain)}")
+    elif _depth(plain) > MAX_DEPTH:
+        report.add((), f"is nested over {MAX_DEPTH} deep")
+    else:
+        try:
+            if len(canonical(plain)) > MAX_SIZE:
+                report.add((), f"is too large: at most {MAX_SIZE:,} bytes, its templates included")
+        except ValueError:
+            report.add((), "holds half a character (a lone surrogate): write whole ones")
 
 
 def _depth(value: object) -> int:
@@ -177,7 +184,7 @@ def _read_dedupe(section: Section) -> Dedupe | None:
     inner.require("key", 'say what makes two events the same, for example key: "{{ event.data.comment_id }}"')
     inner.require("window", "say for how long, for example window: 10m")
     key = inner.text("key", limit=1_000)
-    window = inner.duration("window", MAX_DURATION)
+    window = inner.duration("window")
     inner.close()
     if key is not None:
         check_source(key, (*inner.path, "key"), inner.report)

@@ -85,8 +85,7 @@ class _Reading:
     def _add_locale(self, path: FilePath, base: str, documents: dict[FilePath, Document]) -> None:
         found = next((documents[other] for other in documents if other.stem == base), None)
         if found is None:
-            unread = any(self.folder.joinpath(base + suffix).exists() for suffix in (".yaml", ".yml"))
-            if not unread:
+            if not any(self.folder.joinpath(base + suffix).exists() for suffix in (".yaml", ".yml")):
                 message = f"there is no {base}.yaml beside it that this could be a locale of: rename one of them"
                 self.problems.append(Problem("", None, message, path.name))
             return

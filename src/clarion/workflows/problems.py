@@ -34,9 +34,10 @@ class Problem(NamedTuple):
 
 
 class WorkflowErrors(Invalid):
-    """One or more workflows can't be used; `problems` has all there is to mend."""
+    """One or more workflows can't be used; `problems` has all there is to mend, in the order of files and lines."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
+        problems = sorted(problems, key=lambda problem: (problem.file or "", problem.line or 0))
         codes = {problem.code for problem in problems}
         code = codes.pop() if len(codes) == 1 else "invalid_workflow"
         super().__init__(code, "\n".join(str(problem) for problem in problems), problems[0].path or None)

@@ -41,18 +41,18 @@ CONTENT: dict[Channel, Content] = {
 def read_parts(section: Section, channel: Channel, *, whole: bool = True) -> dict[str, str]:
     """The parts of a step, each compiled once to see that it can be. `whole`: what the channel needs must be there."""
     content = CONTENT[channel]
-    parts = {}
+    report, before, parts = section.report, len(section.report.problems), {}
     for part in content.parts:
         source = section.text(part, limit=MAX_SOURCE if part in FILES else _MAX_LINE)
         if source is not None:
             parts[part] = source
-            check_source(source, (*section.path, part), section.report, part)
+            check_source(source, (*section.path, part), report, part)
     if "html" in parts and "mjml" in parts:
         section.add("html", "an e-mail has html or mjml, not both: leave one out")
     for group in content.needs if whole else ():
         if not any(part in section for part in group):
             section.add(None, f"a step for {channel} without content: add {' or '.join(group)}")
-    if section.report.templates and "text" not in section and ("html" in parts or "mjml" in parts):
+    if report.templates and len(report.problems) == before and "text" not in parts:
         _check_derived_text(parts, section)
     return parts
 
@@ -72,11 +72,7 @@ def check_source(source: str, path: Path, report: Report, part: str = "") -> Non
 
 
 def _check_derived_text(parts: Mapping[str, str], section: Section) -> None:
-    try:
-        html = html_of(parts["mjml"]) if "mjml" in parts else parts["html"]
-        check(html)
-    except BrokenTemplate:
-        return  # reported with its part
+    html = html_of(parts["mjml"]) if "mjml" in parts else parts.get("html", "")
     try:
         compiled(text_of(html), False)
     except BrokenTemplate as broken:
