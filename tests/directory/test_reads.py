@@ -69,7 +69,8 @@ async def test_whatever_happens_at_once_the_directory_stays_whole(desk: Desk) ->
             case 3:
                 return await desk.suppress("email", f"{who}@example.com")
             case 4:
-                return await desk.prefer(other, {"channel": "sms", "max_per_day": i + 1})
+                await desk.prefer(other, {"channel": "sms", "max_per_day": i + 1})
+                return None
             case _:
                 return await desk.contact(who, "sms", "phone", "+14155550123")
 

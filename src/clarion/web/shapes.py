@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import Query
 
+from clarion.directory import forms
 from clarion.model import ids
 from clarion.model.errors import Invalid, NotFound
 from clarion.model.ids import Id
@@ -41,6 +42,20 @@ def read_cursor(cursor: str | None, size: int) -> list[Any] | None:
     if not isinstance(key, list) or len(key) != size:
         raise Invalid("invalid_cursor", "cursor: take it from the `next` of the page before, unchanged", "cursor")
     return key
+
+
+def text_cursor(cursor: str | None) -> str:
+    """The text in a cursor, "" without one. Raises Invalid."""
+    key = read_cursor(cursor, 1)
+    return "" if key is None else forms.text(key[0], "invalid_cursor", "cursor")
+
+
+def id_cursor(cursor: str | None) -> Id:
+    """The id in a cursor, b"" without one. Raises Invalid."""
+    try:
+        return bytes.fromhex(text_cursor(cursor))
+    except ValueError:
+        raise Invalid("invalid_cursor", "cursor: take it from the `next` of the page before", "cursor") from None
 
 
 def page(items: Sequence[Any], limit: int, cursor: str | None) -> dict[str, Any]:

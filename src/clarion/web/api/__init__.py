@@ -1,11 +1,29 @@
 """Version 1 of the HTTP API: one module a noun. `ROUTERS` is all of it; `clarion.web.access` says who may call what."""
 
-from clarion.web.api import decisions, events, notifications, operations, workflows
+from clarion.web.api import (
+    contacts,
+    decisions,
+    events,
+    notifications,
+    operations,
+    preferences,
+    recipients,
+    suppressions,
+    tenants,
+    topics,
+    workflows,
+)
 
 ROUTERS = (
     events.router,
     notifications.router,
     decisions.router,
     workflows.router,
+    recipients.router,
+    contacts.router,
+    preferences.router,
+    topics.router,
+    suppressions.router,
+    tenants.router,
     operations.router,
 )

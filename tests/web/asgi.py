@@ -1,0 +1,60 @@
+"""Calls an ASGI application in the test's own process: no server, no socket, no client library."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlencode
+
+from starlette.types import ASGIApp, Message
+
+
+class Answer(NamedTuple):
+    """What the application answered; `body` is parsed JSON, None where there is none."""
+
+    status: int
+    body: Any
+    headers: dict[str, str]
+
+    @property
+    def code(self) -> str:
+        """The problem's code."""
+        assert self.headers["content-type"] == "application/problem+json", (self.status, self.body)
+        return str(self.body["code"])
+
+
+async def call(
+    app: ASGIApp, method: str, path: str, body: Any = None, *, raw: bytes | None = None, key: str | None = None,
+    query: dict[str, Any] | None = None,
+) -> Answer:  # fmt: skip
+    """One request. `raw` is sent as it is, `body` as JSON; `path` may hold %-escapes."""
+    content = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
+    headers = [(b"host", b"test"), (b"content-type", b"application/json")]
+    if key is not None:
+        headers.append((b"authorization", f"Bearer {key}".encode()))
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": unquote(path),
+        "raw_path": path.encode(),
+        "query_string": urlencode(query or {}).encode(),
+        "root_path": "",
+        "headers": headers,
+        "server": ("test", 80),
+        "client": ("127.0.0.1", 1),
+    }
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": content, "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    text = b"".join(m.get("body", b"") for m in sent[1:])
+    found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return Answer(sent[0]["status"], json.loads(text) if text else None, found)
