@@ -1,4 +1,4 @@
-"""The composition root: builds the whole application from its settings. Read top-down, it is the order of starting up."""
+"""The composition root: builds the whole application from its settings, top-down in the order of starting up."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from clarion.decisions.review import Reviewer
 from clarion.deliveries.chain import ChainPolicy
 from clarion.deliveries.dispatch import Dispatcher
 from clarion.deliveries.interface import Provider, ProviderConfig, Services
+from clarion.deliveries.links import Links
 from clarion.deliveries.outbox import Outbox
 from clarion.deliveries.outcomes import Outcomes
 from clarion.deliveries.providers import build
 from clarion.deliveries.rendering import Renderer
-from clarion.deliveries.links import Links
 from clarion.deliveries.routes import Routes
 from clarion.deliveries.unusable import UnusableAddresses
 from clarion.directory import api_keys, preferences, suppressions, tenants, topics

@@ -112,7 +112,8 @@ class Settings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return f"{scheme}://{self.host}:{self.port}"
 
     def __repr__(self) -> str:
-        return f"Settings(engine={self.engine!r}, host={self.host!r}, port={self.port})"  # no URL or key: they hold secrets
+        # No URL and no key: they hold secrets.
+        return f"Settings(engine={self.engine!r}, host={self.host!r}, port={self.port})"
 
 
 def defaults() -> dict[str, Any]:
@@ -121,7 +122,7 @@ def defaults() -> dict[str, Any]:
 
 
 def load(config: Path | None, environment: Mapping[str, str]) -> Settings:
-    """The settings in force. `config` None: `clarion.toml` of the working folder, if there is one. Raises Misconfigured."""
+    """The settings in force. `config` None: the working folder's `clarion.toml`, if any. Raises Misconfigured."""
     plain = defaults()
     path = config or Path(CONFIG_FILE)
     if config is not None or path.exists():
@@ -190,6 +191,10 @@ def _check(settings: Settings) -> None:
         raise Misconfigured("CLARION_TLS_CERT and CLARION_TLS_KEY go together: set both or none")
     if settings.retention.idempotency_days < 7:
         raise Misconfigured("[retention] idempotency_days: keys live at least 7 days")
+    _check_providers(settings)
+
+
+def _check_providers(settings: Settings) -> None:
     names = [p.name for p in settings.providers]
     if twice := {n for n in names if names.count(n) > 1}:
         raise Misconfigured(f"two providers are named {', '.join(sorted(twice))}: names are unique")

@@ -37,7 +37,7 @@ def add(app: typer.Typer) -> None:
 
     @app.command()
     def doctor(context: typer.Context, as_json: AsJson = False) -> None:
-        """Checks the settings, the database, the keys, the workflows and the providers; says how to mend what is wrong."""
+        """Checks settings, database, keys, workflows and providers; says how to mend what is wrong."""
         findings = asyncio.run(_examine(context.ensure_object(Context)))
         if as_json:
             say_json({"items": [f._asdict() for f in findings]})
@@ -109,12 +109,9 @@ async def _inside(clarion: Clarion) -> list[Finding]:
         Finding("limits", True, store),
         Finding("workflows", True, f"{len(clarion.catalogue.current(1))} current in project default"),
     ]
-    for key in await clarion.db.read(lambda tx: conflicts(tx, 1)):
-        findings.append(
-            Finding(
-                f"workflow {key}", None, "edited through the API, so its file is passed over: `workflows apply --force`"
-            )
-        )
+    edited = await clarion.db.read(lambda tx: conflicts(tx, 1))
+    mend = "edited through the API, so its file is passed over: `clarion workflows apply --force`"
+    findings += [Finding(f"workflow {key}", None, mend) for key in edited]
     captured = [n for n, p in clarion.providers.items() if p.kind == "capture"]
     if captured:
         findings.append(Finding("providers", None, f"kept in the local outbox, not sent: {', '.join(captured)}"))

@@ -33,8 +33,8 @@ def add(app: typer.Typer) -> None:
     ) -> None:
         """Serves the API and the pages, and does the work.
 
-        Makes the database in an empty folder, loads the workflows of ./workflows, and prints an admin key at the very first
-        start. Ctrl-C (or SIGTERM) finishes what is in flight.
+        Makes the database in an empty folder, loads the workflows of ./workflows, and prints an admin key at the very
+        first start. Ctrl-C (or SIGTERM) finishes what is in flight.
         """
         settings = context.ensure_object(Context).settings
         # SQLite's writer is a thread that needs Python between its many short calls: it must not wait 5 ms for each.
@@ -99,7 +99,8 @@ def _greet(clarion: Clarion, loaded: int) -> None:
 
 def _curl(url: str, key: str, types: list[str]) -> list[str]:
     event_type = "user.signed_up" if "user.signed_up" in types else types[0]
-    body = f'{{"type": "{event_type}", "data": {{"name": "Ada"}}, "recipients": [{{"id": "ada", "email": "ada@example.com"}}]}}'
+    ada = '{"id": "ada", "email": "ada@example.com"}'
+    body = f'{{"type": "{event_type}", "data": {{"name": "Ada"}}, "recipients": [{ada}]}}'
     return [
         f"    curl {url}/v1/events -H 'Authorization: Bearer {key}' \\",
         f"      -H 'Content-Type: application/json' -d '{body}'",

@@ -1,1 +1,1 @@
-"""Layer 2: decisions. Pure rules in `rules`, and the batch driver that loads their contexts and records their verdicts."""
+"""Layer 2: decisions. Pure rules, and the batch driver that loads their contexts and records their verdicts."""

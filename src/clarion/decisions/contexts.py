@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
@@ -122,7 +123,7 @@ class Contexts:
         project, workflow = context.event.project, context.workflow.key
         return DedupeKey(project, workflow, context.profile.id, blake2b(text.encode(), digest_size=16).digest())
 
-    def with_duplicate(self, context: Context, taken: Set[DedupeKey]) -> Context:
+    def with_duplicate(self, context: Context, taken: AbstractSet[DedupeKey]) -> Context:
         """The context, as a duplicate if its key is among those taken."""
         if self.dedupe_key(context) not in taken:
             return context

@@ -1,7 +1,7 @@
-"""The batch driver: takes shards, decides everybody in them, records the verdicts and the shards' end in one transaction.
+"""The batch driver: takes shards, decides everybody in them, records verdicts and the shards' end in one transaction.
 
-A kill at any line loses nothing: until the transaction commits the shards stay open, and what is decided again comes out
-under the same derived ids (and slot owners), so that nothing is made or counted twice.
+A kill at any line loses nothing: until the transaction commits the shards stay open, and what is decided again comes
+out under the same derived ids (and slot owners), so that nothing is made or counted twice.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Decider:
             await self.decide(refs)
         except Unavailable:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001  # one of them is at fault
             await self._decide_singly(refs)
         return len(refs)
 
@@ -80,7 +80,7 @@ class Decider:
                 await self.decide([ref])
             except Unavailable:
                 raise
-            except Exception as error:  # noqa: BLE001  # whatever it was, it is still in the database
+            except Exception as error:  # whatever it was, it is still in the database
                 shown = ids.show(ids.EVENT, ref.event_id)
                 log.error("a shard can't be decided", event=shown, shard=ref.number, exc_info=error)
                 later = self._clock.now() + POSTPONED
@@ -110,7 +110,8 @@ class Decider:
         try:
             recorded, given_back = await self._db.write(work, Lane.DECISIONS)
         except SlotsForgotten:  # the limits store lost its memory in between: decide again, on what it has relearned
-            return await self._decide_part(opened)
+            await self._decide_part(opened)
+            return
         if given_back:
             await self._limits.release(given_back)
         await self._announce([Job(DELIVER, queue, provider) for provider, queue in sorted(recorded.due)])

@@ -1,4 +1,4 @@
-"""Preview: decides an event that isn't accepted, at any time, with `peek` for `reserve`. Sends nothing, counts nothing."""
+"""Preview: decides an event that isn't accepted, at any time, with `peek` for `reserve`. Sends and counts nothing."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Deciding again: deliveries whose deferral is over, or whose recipient changed between decision and send.
 
-The whole pipeline runs anew on what holds now (preferences, caps, expiry, already seen), for that step and contact point only.
+The whole pipeline runs anew on what holds now (preferences, caps, expiry, already seen), for that step and contact
+point only.
 """
 
 from __future__ import annotations

@@ -58,8 +58,8 @@ async def cut(tx: Tx, refs: Sequence[ShardRef], now: int) -> list[ShardRef]:
     rows = await tx.fetch(
         "SELECT s.project, s.event_id, s.number, s.priority, s.after, e.audience, e.accepted_at FROM shards s "
         "JOIN events e ON e.project = s.project AND e.id = s.event_id "
-        "WHERE s.project IN :projects AND s.event_id IN :events AND s.done = :no AND s.members IS NULL AND s.upto IS NULL"
-        + tx.lock_rows.replace(" UPDATE", " UPDATE OF s"),
+        "WHERE s.project IN :projects AND s.event_id IN :events AND s.done = :no "
+        "AND s.members IS NULL AND s.upto IS NULL" + tx.lock_rows.replace(" UPDATE", " UPDATE OF s"),
         projects=sorted({r.project for r in refs}),
         events=sorted({r.event_id for r in refs}),
         no=False,
@@ -103,9 +103,9 @@ async def _page(tx: Tx, project: int, audience: str, after: str, upto: str | Non
     """Up to SHARD_SIZE members of a topic or broadcast behind `after`, who were there before the event."""
     end = "" if upto is None else " AND {0} <= :upto"
     if audience == "broadcast":
-        text = f"SELECT id FROM recipients WHERE project = :project AND id > :after{end.format('id')} AND created_at <= :at ORDER BY id LIMIT :most"  # noqa: S608, E501  # nosec B608
+        text = f"SELECT id FROM recipients WHERE project = :project AND id > :after{end.format('id')} AND created_at <= :at ORDER BY id LIMIT :most"  # noqa: E501  # nosec B608
     else:
-        text = f"SELECT recipient FROM subscriptions WHERE project = :project AND topic = :topic AND recipient > :after{end.format('recipient')} AND created_at <= :at ORDER BY recipient LIMIT :most"  # noqa: S608, E501  # nosec B608
+        text = f"SELECT recipient FROM subscriptions WHERE project = :project AND topic = :topic AND recipient > :after{end.format('recipient')} AND created_at <= :at ORDER BY recipient LIMIT :most"  # noqa: E501  # nosec B608
     rows = await tx.fetch(
         text, project=project, topic=audience.partition(":")[2], after=after, upto=upto, at=accepted_at, most=SHARD_SIZE
     )
@@ -155,7 +155,8 @@ async def preview_members(tx: Tx, project: int, audience: str, now: int) -> tupl
 async def still_open(tx: Tx, refs: Sequence[ShardRef]) -> set[ShardRef]:
     """Locks the shards and gives those that nobody has decided meanwhile."""
     rows = await tx.fetch(
-        "SELECT project, event_id, number FROM shards WHERE project IN :projects AND event_id IN :events AND done = :no "
+        "SELECT project, event_id, number FROM shards WHERE project IN :projects AND event_id IN :events "
+        "AND done = :no "
         "ORDER BY project, event_id, number" + tx.lock_rows,
         projects=sorted({r.project for r in refs}),
         events=sorted({r.event_id for r in refs}),

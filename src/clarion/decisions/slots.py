@@ -1,4 +1,4 @@
-"""Loads from SQL what a limits store without a memory has to know: the sends of the last day that its counters count."""
+"""Loads from SQL what a limits store without a memory has to know: the sends of a day that its counters count."""
 
 from __future__ import annotations
 

@@ -54,9 +54,11 @@ async def claim(
     rows: list[Row] = []
     for priority in priorities:
         rows += await tx.fetch(
-            "WITH picked AS (SELECT project AS p, id AS i FROM deliveries WHERE state = 'pending' AND provider = :provider "
+            "WITH picked AS (SELECT project AS p, id AS i FROM deliveries WHERE state = 'pending' "
+            "AND provider = :provider "
             "AND priority = :priority AND due_at <= :now ORDER BY due_at LIMIT :most" + tx.skip_locked + ") "
-            "UPDATE deliveries SET state = 'sending', lease = :lease FROM picked WHERE project = p AND id = i RETURNING "
+            "UPDATE deliveries SET state = 'sending', lease = :lease FROM picked WHERE project = p AND id = i "
+            "RETURNING "
             + _CLAIMED + ", policy_version",
             provider=provider, priority=priority, now=now, most=most - len(rows), lease=lease,
         )  # fmt: skip
@@ -118,7 +120,7 @@ def _claimed(row: Row, n: Row) -> Claimed:
 async def leased(tx: Tx, lease: Id) -> list[Claimed]:
     """What a worker was sending when it died."""
     rows = await tx.fetch(
-        f"SELECT {_CLAIMED} FROM deliveries WHERE state = 'sending' AND lease = :lease LIMIT 5000",  # noqa: S608  # nosec B608
+        f"SELECT {_CLAIMED} FROM deliveries WHERE state = 'sending' AND lease = :lease LIMIT 5000",  # nosec B608
         lease=lease,
     )
     if not rows:

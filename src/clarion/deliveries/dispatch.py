@@ -1,13 +1,14 @@
 """The dispatcher: per provider, claims what there is room for, renders it, sends it concurrently, reports the outcomes.
 
-Each provider has its own room (`max_in_flight`): one that hangs slows no other. A part of the room is kept for critical and
-high priorities.
+Each provider has its own room (`max_in_flight`): one that hangs slows no other. A part of the room is kept for
+critical and high priorities.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -88,19 +89,17 @@ class Dispatcher:
 
     async def claim_and_send(self, provider: str) -> int:
         """Claims what there is room for and starts to send it; gives the number claimed."""
-        busy, most = self._in_flight[provider], self._most[provider]
-        free, shared = most - busy, int(most * SHARED_ROOM) - busy
-        if self._stopping or not self._lease.alive() or (busy and free < min(LEAST_CLAIM, most // 4)):
+        busy, size = self._in_flight[provider], self._most[provider]
+        free, shared = size - busy, int(size * SHARED_ROOM) - busy
+        if self._stopping or not self._lease.alive() or (busy and free < min(LEAST_CLAIM, size // 4)):
             return 0
         now, lease = self._clock.now(), self._lease.id
         claimed: list[Claimed] = []
         review = False
         for priorities, room in ((URGENT, free), (ALL, shared)):
-            if room - len(claimed) > 0:
-                taken, stale = await self._db.write(
-                    lambda tx, p=priorities, r=room: claim(tx, provider, p, r - len(claimed), lease, now),  # type: ignore[misc]
-                    Lane.OUTCOMES,
-                )
+            if (most := room - len(claimed)) > 0:
+                work = partial(claim, provider=provider, priorities=priorities, most=most, lease=lease, now=now)
+                taken, stale = await self._db.write(work, Lane.OUTCOMES)
                 claimed += taken
                 review = review or stale
         if review:
@@ -133,7 +132,7 @@ class Dispatcher:
             log.warning("not sent: this worker's lease ran out", provider=provider.name, count=len(left))
             self._give_room(provider.name, len(left))  # whoever declared the lease over settles them
             return
-        except Exception as error:  # noqa: BLE001  # before the first send: nothing has left
+        except Exception as error:  # before the first send: nothing has left
             log.error("sending failed", provider=provider.name, error=type(error).__name__, exc_info=error)
         for delivery in list(left):
             report(delivery, failed(OutcomeKind.TRANSIENT, "internal", "the worker failed before it could send"))

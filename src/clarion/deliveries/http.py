@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable
 from datetime import timedelta
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Protocol
 
+import msgspec
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import BodyDecodeError, DecodeError, NetworkError, PyreqwestError
 from pyreqwest.http import HeaderMap, Url
@@ -24,6 +24,7 @@ from clarion.deliveries.interface import HttpRequest, HttpResponse
 from clarion.model.delivery import Outcome, failed
 from clarion.model.errors import Invalid
 from clarion.model.words import OutcomeKind
+from clarion.security.outbound import Destination
 
 #: Bytes of an answer that are read; no provider's answer comes near.
 MOST_READ = 65_536
@@ -41,38 +42,13 @@ IDLE_GUARDED = timedelta(seconds=2)
 GUARDED_CLIENTS = 256
 
 
-class Destination(Protocol):
-    """Where a URL leads, checked: `host` in lower-case ASCII, `addresses` the IP addresses (one at least) to use."""
-
-    @property
-    def host(self) -> str: ...
-    @property
-    def port(self) -> int: ...
-    @property
-    def addresses(self) -> Sequence[str]: ...
-
-
-#: Resolves a URL given by a user. Raises Invalid if it leads where it must not, OSError if the name can't be resolved.
-Guard = Callable[[str], Awaitable[Destination]]
-
-
-async def _no_guard(url: str) -> Destination:
-    raise Invalid("forbidden_destination", "this process has no guard for addresses given by users")
-
-
 class HttpClient:
     """Keeps connections open and reuses them; one in a process, on one event loop."""
 
     def __init__(
-        self,
-        clock: Clock,
-        guard: Guard = _no_guard,
-        *,
-        extra_ca: bytes | None = None,
-        connect_timeout: timedelta = CONNECT_TIMEOUT,
+        self, clock: Clock, *, extra_ca: bytes | None = None, connect_timeout: timedelta = CONNECT_TIMEOUT
     ) -> None:
-        self._clock, self._guard = clock, guard
-        self._extra_ca, self._connect_timeout = extra_ca, connect_timeout
+        self._clock, self._extra_ca, self._connect_timeout = clock, extra_ca, connect_timeout
         self._client = self._builder(IDLE).build()
         self._guarded: OrderedDict[tuple[str, int, str], Client] = OrderedDict()
 
@@ -96,9 +72,16 @@ class HttpClient:
 
     async def call(self, request: HttpRequest) -> HttpResponse | Outcome:
         """The complete answer, or what it came to without one. Never raises but when cancelled."""
-        if request.guarded:
-            return await self._call_guarded(request)
-        return await self._call(self._client, request)
+        if request.guard is None:
+            return await self._call(self._client, request)
+        try:
+            destination = await request.guard(request.url)
+            _check_agreement(destination)
+        except Invalid as error:
+            return failed(OutcomeKind.BAD_ADDRESS, error.code, error.detail)
+        except OSError:
+            return failed(OutcomeKind.TRANSIENT, "dns", "the host's name can't be resolved")
+        return await self._call_checked(msgspec.structs.replace(request, url=destination.url), destination)
 
     async def _call(self, client: Client, request: HttpRequest) -> HttpResponse | Outcome:
         try:
@@ -111,7 +94,7 @@ class HttpClient:
                 body = await response.body_reader.read(MOST_READ + 1) or b""
                 status, headers = response.status, _plain(response.headers)
         except (PyreqwestError, ValueError) as error:
-            return _fault(error, request.guarded)
+            return _fault(error, guarded=request.guard is not None)
         return HttpResponse(
             status=status,
             headers=headers,
@@ -120,14 +103,8 @@ class HttpClient:
             truncated=len(body) > MOST_READ,
         )
 
-    async def _call_guarded(self, request: HttpRequest) -> HttpResponse | Outcome:
-        try:
-            destination = await self._guard(request.url)
-            _check_agreement(request.url, destination)
-        except Invalid as error:
-            return failed(OutcomeKind.BAD_ADDRESS, error.code, error.detail)
-        except OSError:
-            return failed(OutcomeKind.TRANSIENT, "dns", "the host's name can't be resolved")
+    async def _call_checked(self, request: HttpRequest, destination: Destination) -> HttpResponse | Outcome:
+        """Tries one checked address after another until the request has left."""
         answer: HttpResponse | Outcome | None = None
         for address in self._known_first(destination):
             answer = await self._call(await self._client_to(destination, address), request)
@@ -160,21 +137,20 @@ class HttpClient:
         self._guarded.clear()
 
 
-def _check_agreement(url: str, destination: Destination) -> None:
+def _check_agreement(destination: Destination) -> None:
     """Refuses a URL that guard and client read differently (ASVS 1.5.3): what was checked is what is connected to."""
     try:
-        read = Url(url)
-        host = (read.host_str or "").strip("[]")
+        read = Url(destination.url)
         if read.domain is None:  # an IP address, which the client connects to as it stands
-            same = ip_address(host) in map(ip_address, destination.addresses)
+            same = ip_address((read.host_str or "").strip("[]")) in map(ip_address, destination.addresses)
         else:
-            same = host == destination.host
+            same = read.domain == destination.host
     except ValueError:
         same = False
     else:
         same = same and read.port_or_known_default == destination.port
     if not same:
-        raise Invalid("forbidden_destination", "the URL is ambiguous: write it as https://host.example/path")
+        raise Invalid("forbidden_address", "the URL is ambiguous: write it as https://host.example/path")
 
 
 @lru_cache(maxsize=64)
@@ -189,7 +165,7 @@ def _plain(headers: HeaderMap) -> dict[str, str]:
         return {}
 
 
-def _fault(error: Exception, guarded: bool) -> Outcome:
+def _fault(error: Exception, *, guarded: bool) -> Outcome:
     """What an exchange came to that brought no complete answer.
 
     The classes of pyreqwest 0.15 don't tell the phases apart: a server that hangs after the request raises

@@ -23,12 +23,16 @@ from clarion.model.delivery import Message, Outcome, Receipt, failed
 from clarion.model.errors import Invalid, Misconfigured
 from clarion.model.ids import Id
 from clarion.model.words import Channel, ContactKind, OutcomeKind
+from clarion.security.outbound import Destination
 
 #: The code of a refusal by the provider's declared limits; the delivery's reason is then `payload_invalid`.
 PAYLOAD_INVALID = "payload_invalid"
 
 #: Takes one delivery's outcome as soon as it is known. Must be quick: it is called between sends.
 Report = Callable[[Id, Outcome], None]
+
+#: Checks a URL given by a user (`security.outbound`). Raises Invalid for a forbidden one, OSError for an unknown name.
+Guard = Callable[[str], Awaitable[Destination]]
 
 #: Keeps a batch of messages for `in_app` and `capture`; the second argument is `now`.
 Store = Callable[[Sequence[Message], int], Awaitable[None]]
@@ -89,7 +93,7 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     headers: Mapping[str, str] = {}
     method: str = "POST"
-    guarded: bool = False  #: the URL was given by a user: only public addresses, connected to as checked
+    guard: Guard | None = None  #: checks a URL given by a user; only the addresses it names are connected to
     timeout: int = 15 * SECOND  #: ms, from connecting to the answer's last byte
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Notifications as people ask for them: by id, in lists, with deliveries, attempts and timeline. From state and ledger."""
+"""Notifications as people ask for them: by id, in lists, with deliveries, attempts and timeline."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _list_text(filters: dict[str, Any], before: Id | None) -> str:
     wheres += [f"{name} = :{name}" for name in ("recipient", "workflow") if filters.get(name) is not None]
     if before is not None:
         wheres.append("id < :before")
-    return f"SELECT * FROM notifications WHERE {' AND '.join(wheres)} ORDER BY id DESC LIMIT :most"  # noqa: S608  # nosec B608
+    return f"SELECT * FROM notifications WHERE {' AND '.join(wheres)} ORDER BY id DESC LIMIT :most"  # nosec B608
 
 
 def _values(project: int, filters: dict[str, Any], before: Id | None) -> dict[str, Any]:

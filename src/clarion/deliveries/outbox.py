@@ -1,4 +1,4 @@
-"""The local outbox: what the `capture` provider keeps instead of sending, for development. Sealed like everything personal."""
+"""The local outbox: what the `capture` provider keeps instead of sending, for development. Sealed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Outbox:
         async def work(tx: Tx) -> None:
             keys = await _keys(tx, self._vault, messages)
             rows = [self._row(m, keys[m.project, m.recipient], now) for m in messages]
-            await tx.insert_missing(tables.outbox, _COLUMNS, sorted(rows, key=lambda r: r[:2]))
+            await tx.insert_missing(tables.outbox, _COLUMNS, sorted(rows))
 
         await self._db.write(work, Lane.OUTCOMES)
 
@@ -50,7 +50,7 @@ class Outbox:
         wheres += [f"{name} = :{name}" for name, v in (("channel", channel), ("recipient", recipient)) if v is not None]
         wheres += ["id < :before"] if before is not None else []
         rows = await tx.fetch(
-            f"SELECT * FROM outbox WHERE {' AND '.join(wheres)} ORDER BY id DESC LIMIT :most",  # noqa: S608  # nosec B608
+            f"SELECT * FROM outbox WHERE {' AND '.join(wheres)} ORDER BY id DESC LIMIT :most",  # nosec B608
             project=project, channel=channel, recipient=recipient, before=before, most=most,
         )  # fmt: skip
         keys = await self._vault.keys(tx, project, {row["recipient"] for row in rows})

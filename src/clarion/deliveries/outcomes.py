@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import structlog
@@ -56,7 +57,7 @@ ChainOf = Callable[[Channel, ContactKind | None], tuple[str, ...]]
 
 
 class Outcomes:
-    """Records attempts. `room` is called with a provider's name and a number when its deliveries are no longer in flight."""
+    """Records attempts. `room` is told a provider's name and how many of its deliveries are no longer in flight."""
 
     def __init__(
         self,
@@ -93,7 +94,7 @@ class Outcomes:
                 try:
                     await self._commit(chunk)
                     break
-                except Exception as error:  # noqa: BLE001  # the outcome is known: keep it until it is stored
+                except Exception as error:  # the outcome is known: keep it until it is stored
                     log.error("outcomes can't be stored, trying again", error=type(error).__name__, exc_info=error)
                     await asyncio.sleep(pause)
                     pause = min(2.0, pause * 2)
@@ -166,7 +167,7 @@ class Outcomes:
             ]
             for start in range(0, len(chunk), CHUNK):
                 part = chunk[start : start + CHUNK]
-                await self._db.write(lambda tx, part=part: self.record(tx, part, now), Lane.OUTCOMES)  # type: ignore[misc]
+                await self._db.write(partial(self.record, chunk=part, now=now), Lane.OUTCOMES)
 
     async def settle_unknown(self, before: int) -> None:
         """Ends deliveries whose outcome stayed unknown since `before`."""

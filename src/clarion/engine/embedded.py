@@ -1,13 +1,14 @@
 """The embedded engine: all work in the serving process on asyncio, for exactly one working process per database.
 
-The database is the queue: an announcement only rings a bell, and whoever it wakes asks the database for what is due, the most
-urgent first. Critical and high work has a decider of its own, so that it never waits behind a broadcast.
+The database is the queue: an announcement only rings a bell, and whoever it wakes asks the database for what is due,
+the most urgent first. Critical and high work has a decider of its own, so that it never waits behind a broadcast.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import structlog
 
@@ -68,11 +69,8 @@ class EmbeddedEngine:
         self._loop("review", self._review, self._bell("review"))
         for name in self._dispatcher.providers:
             self._dispatcher.on_room(name, self._bell(f"provider {name}").set)
-            self._loop(
-                f"deliver {name}",
-                lambda name=name: self._dispatcher.claim_and_send(name),
-                self._bell(f"provider {name}"),
-            )  # type: ignore[misc]  # noqa: E501
+            step = partial(self._dispatcher.claim_and_send, name)
+            self._loop(f"deliver {name}", step, self._bell(f"provider {name}"))
         self._loop("schedule", self._schedule, None, TICK)
         self._loop("heartbeat", self._workers.beat, None, HEARTBEAT / 1000)
         self._loop("sweep", self._sweeper.sweep, None, SWEEP)
@@ -86,8 +84,8 @@ class EmbeddedEngine:
         while not await self._db.lock("engine"):
             if monotonic() > deadline:
                 raise Misconfigured(
-                    "another process already works on this database, and the embedded engine allows one: stop it (or point "
-                    "this one to its own database with CLARION_DATABASE_URL)"
+                    "another process already works on this database, and the embedded engine allows one: stop it, or "
+                    "point this one to a database of its own with CLARION_DATABASE_URL"
                 )
             await asyncio.sleep(0.2)
 
@@ -134,7 +132,7 @@ class EmbeddedEngine:
                     bell.clear()
                 found = await step()
                 failures = 0
-            except Exception as error:  # noqa: BLE001  # whatever it was, the work is still in the database
+            except Exception as error:  # whatever it was, the work is still in the database
                 failures += 1
                 log.error("work failed, trying again", work=name, error=type(error).__name__, exc_info=error)
                 await asyncio.sleep(min(5.0, 0.2 * 2**failures))

@@ -21,7 +21,7 @@ class Scheduler:
         self._jobs = [Job(DECIDE, p) for p in Priority] + [Job(REVIEW, Priority.normal)]
         for i, provider in enumerate(self._providers):
             looks += [
-                f"EXISTS (SELECT 1 FROM deliveries WHERE state = 'pending' AND provider = :p{i} "  # noqa: S608  # nosec B608
+                f"EXISTS (SELECT 1 FROM deliveries WHERE state = 'pending' AND provider = :p{i} "  # nosec B608
                 f"AND priority = {int(p)} AND due_at <= :now)"
                 for p in Priority
             ]

@@ -57,7 +57,7 @@ class Workers:
 
 
 async def bury_dead(tx: Tx, now: int, mine: Id, alone: bool) -> list[Id]:
-    """Removes workers without a heartbeat (all others, if this one is `alone`); gives the leases that are nobody's now."""
+    """Removes workers without a heartbeat (if this one is `alone`: all others); gives the leases that nobody holds."""
     if alone:
         await tx.run("DELETE FROM workers WHERE id <> :mine", mine=mine)
     else:

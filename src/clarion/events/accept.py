@@ -1,4 +1,4 @@
-"""Accepting: the handler that stores events once, and the group commit that lets concurrent requests share a transaction."""
+"""Accepting: the handler that stores events once, and the group commit by which requests share a transaction."""
 
 from __future__ import annotations
 
@@ -142,26 +142,26 @@ class Acceptance:
         profiles = [p for _, entry in new for p in entry.draft.profiles]
         if profiles:
             await self._put_profiles(tx, PutRecipients(project=command.project, now=now, drafts=tuple(profiles)))
-        await tx.insert(tables.events, _EVENT, [self._event_row(now, id, entry) for id, entry in new])
-        await tx.insert(tables.shards, _SHARD, [row for id, entry in new for row in _shard_rows(now, id, entry)])
+        await tx.insert(tables.events, _EVENT, [self._event_row(now, event, entry) for event, entry in new])
+        await tx.insert(tables.shards, _SHARD, [row for event, entry in new for row in _shard_rows(now, event, entry)])
         await tx.append(
             EventAccepted(
                 project=command.project,
                 at=now,
-                subject=id,
+                subject=event,
                 type=entry.draft.type,
                 audience=entry.draft.audience,
                 recipients=len(entry.draft.members or ()),
                 actor=entry.draft.actor,
                 tenant=entry.draft.tenant,
             )
-            for id, entry in new
+            for event, entry in new
         )
 
-    def _event_row(self, now: int, id: Id, entry: Entry) -> tuple[Any, ...]:
+    def _event_row(self, now: int, event: Id, entry: Entry) -> tuple[Any, ...]:
         d = entry.draft
         runs = _json.encode([[w.key, w.version] for w in entry.workflows]).decode()
-        data = self._seal(d.project, id, _json.encode(d.data))
+        data = self._seal(d.project, event, _json.encode(d.data))
         return (
             d.project,
             id,
@@ -210,7 +210,7 @@ class GroupCommit:
         self._flushing: asyncio.Task[None] | None = None
 
     async def accept(self, entries: Sequence[Entry]) -> list[Accepted | Invalid]:
-        """Stores the entries with others that come at the same time. Raises Unavailable: then none of them is stored."""
+        """Stores the entries with others of the same moment. Raises Unavailable: then none of them is stored."""
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[Accepted | Invalid]] = [loop.create_future() for _ in entries]
         self._waiting.extend(zip(entries, futures, strict=True))
@@ -239,7 +239,7 @@ class GroupCommit:
         except ClarionError as error:
             if len(entries) == 1 or not isinstance(error, Invalid):
                 return [error] * len(entries)
-        except Exception as error:  # one of them is at fault: find it by trying them singly
+        except Exception as error:  # noqa: BLE001  # one of them is at fault: find it by trying them singly
             if len(entries) == 1:
                 return [error]
         return [answer for entry in entries for answer in await self._commit([entry])]

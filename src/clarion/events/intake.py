@@ -227,7 +227,7 @@ def _members(event: EventBody) -> tuple[tuple[str, ...] | None, tuple[ProfileDra
     if len(event.recipients) > MOST_RECIPIENTS:
         raise Invalid(
             "invalid_audience",
-            f"at most {MOST_RECIPIENTS} recipients by list, this event names {len(event.recipients)}: subscribe them to a topic",
+            f"at most {MOST_RECIPIENTS} recipients by list, this event names {len(event.recipients)}: use a topic",
             "recipients",
         )
     members: dict[str, None] = {}

@@ -17,9 +17,9 @@ _OF_EVENT = (
     "JOIN notifications n ON n.project = d.project AND n.id = d.notification_id "
     f"WHERE {_BETWEEN} AND n.event_id = :event"
 )
-_COUNTS = "SELECT d.state, count(*) AS n FROM deliveries d " + _OF_EVENT + " GROUP BY d.state"  # noqa: S608  # nosec B608
+_COUNTS = "SELECT d.state, count(*) AS n FROM deliveries d " + _OF_EVENT + " GROUP BY d.state"  # nosec B608
 _CANCEL = (
-    "SELECT d.id, d.notification_id, d.channel, n.workflow, n.recipient FROM deliveries d "  # noqa: S608  # nosec B608
+    "SELECT d.id, d.notification_id, d.channel, n.workflow, n.recipient FROM deliveries d "  # nosec B608
     + _OF_EVENT
     + " AND d.state IN ('pending', 'deferred') ORDER BY d.id"
 )

@@ -1,7 +1,7 @@
 """The command bus: changes that matter go in as batches of commands, through one visible table of handlers.
 
-A handler runs inside one transaction: it writes current state and appends the facts, or nothing at all. The table itself
-is in `clarion.bootstrap`.
+A handler runs inside one transaction: it writes current state and appends the facts, or nothing at all. The table
+itself is in `clarion.bootstrap`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-R = TypeVar("R", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
 
 
-class Command(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
-    """What may be asked, imperative; a batch. `R` is what its handler answers."""
+class Command(msgspec.Struct, Generic[R_co], frozen=True, kw_only=True):
+    """What may be asked, imperative; a batch. `R_co` is what its handler answers."""
 
     project: int
     now: int
@@ -43,15 +43,17 @@ class CommandBus:
         try:
             return self._handlers[type(command)]
         except KeyError:
-            raise UnknownCommand(f"no handler takes {type(command).__name__}: see the table in clarion.bootstrap") from None
+            raise UnknownCommand(
+                f"no handler takes {type(command).__name__}: see the table in clarion.bootstrap"
+            ) from None
 
-    async def send(self, command: Command[R]) -> R:
+    async def send(self, command: Command[R_co]) -> R_co:
         """Handles a command in a transaction of its own and gives its answer after the commit."""
         handler = self._handler(command)
-        answer: R = await self._run(lambda tx: handler(tx, command))
+        answer: R_co = await self._run(lambda tx: handler(tx, command))
         return answer
 
-    async def within(self, tx: Any, command: Command[R]) -> R:
+    async def within(self, tx: Any, command: Command[R_co]) -> R_co:
         """Handles a command as part of the transaction `tx`."""
-        answer: R = await self._handler(command)(tx, command)
+        answer: R_co = await self._handler(command)(tx, command)
         return answer

@@ -1,8 +1,8 @@
 """Facts: what has happened, past tense, versioned, appended to the ledger in the transaction that made them true.
 
 Facts hold ids, words and figures, never an address or a text that was sent: erasing a person needs no rewriting of
-history. Every type stands in this file. `operational` facts are dropped by retention, `record` facts (preferences, consent,
-erasure, audit) never. A change of shape raises `VERSION`, and `read` learns to lift the old one.
+history. Every type stands in this file. `operational` facts are dropped by retention, `record` facts (preferences,
+consent, erasure, audit) never. A change of shape raises `VERSION`, and `read` learns to lift the old one.
 """
 
 from __future__ import annotations
@@ -259,7 +259,7 @@ def _defaults(kind: type[Fact]) -> tuple[Any, ...]:
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """A fact as it stands in the ledger, with its position (`xid`, `position`): the order in which it is safe to read."""
+    """A fact as it stands in the ledger, with (`xid`, `position`): the order in which it is safe to read."""
 
     stream: Stream
     xid: int

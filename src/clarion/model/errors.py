@@ -1,13 +1,13 @@
 """What Clarion tells people who ask for something wrong.
 
-    ClarionError
-    ├── Invalid            422 (or as `status` says), with a stable `code`
-    │   ├── NotFound       404
-    │   ├── TooLarge       413
-    │   ├── Stale          412
-    │   └── Forbidden      403
-    ├── Misconfigured      start-up: the settings can't work, and how to mend them
-    └── Unavailable        503: the storage can't take it now; nothing was stored
+ClarionError
+├── Invalid            422 (or as `status` says), with a stable `code`
+│   ├── NotFound       404
+│   ├── TooLarge       413
+│   ├── Stale          412
+│   └── Forbidden      403
+├── Misconfigured      start-up: the settings can't work, and how to mend them
+└── Unavailable        503: the storage can't take it now; nothing was stored
 """
 
 from __future__ import annotations

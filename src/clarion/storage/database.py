@@ -1,7 +1,7 @@
 """The port to the database: `read` and `write` run a piece of work in a transaction, in batches of rows.
 
-A piece of work is `async def work(tx)`. It awaits nothing but `tx` (on SQLite it runs to its end inside a thread; anything else raises)
-and may be run again from its start after a deadlock, so it has no effect but through `tx`.
+A piece of work is `async def work(tx)`. It awaits nothing but `tx` (on SQLite it runs to its end inside a thread;
+anything else raises) and may be run again from its start after a deadlock, so it has no effect but through `tx`.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ async def _on(url: str, work: object) -> object:
         path.parent.mkdir(parents=True, exist_ok=True)
         with engine.connect() as connection:
             return work(connection)  # type: ignore[operator]
-    scheme, _, rest = url.partition("://")
+    _, _, rest = url.partition("://")
     async_engine = create_async_engine(f"postgresql+asyncpg://{rest}", poolclass=NullPool)
     try:
         async with async_engine.connect() as connection:
@@ -112,6 +112,6 @@ def _unknown(schema: Schema) -> Misconfigured:
             "name an empty database in CLARION_DATABASE_URL"
         )
     return Misconfigured(
-        f"the database has schema {schema.current}, which this release (newest: {schema.newest}) doesn't know: it was made by a "
-        "newer Clarion. Install that release, or name another database in CLARION_DATABASE_URL"
+        f"the database has schema {schema.current}, which this release (newest: {schema.newest}) doesn't know: "
+        "it was made by a newer Clarion. Install that release, or name another database in CLARION_DATABASE_URL"
     )

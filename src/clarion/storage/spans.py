@@ -11,9 +11,7 @@ from clarion.storage.database import Row, Tx
 _ON = "d.project = s.project AND d.id >= s.first AND d.id <= s.last AND d.notification_id = s.notification"
 
 
-async def deliveries_of(
-    tx: Tx, columns: str, notifications: Iterable[tuple[int, Id]], only: str = ""
-) -> Sequence[Row]:
+async def deliveries_of(tx: Tx, columns: str, notifications: Iterable[tuple[int, Id]], only: str = "") -> Sequence[Row]:
     """`columns` (of the row `d`) of the deliveries of these notifications, in one query; `only` narrows over `d`."""
     wanted = sorted(set(notifications))
     if not wanted:
@@ -30,7 +28,7 @@ async def deliveries_of(
             "lasts": [span(n, 12)[1] for _, n in wanted],
             "ids": [n for _, n in wanted],
         }
-        text = f"SELECT {columns} FROM {source} JOIN deliveries d ON {_ON}{extra}"  # noqa: S608  # nosec B608
+        text = f"SELECT {columns} FROM {source} JOIN deliveries d ON {_ON}{extra}"  # nosec B608
         return await tx.fetch(text, **values)
     rows: list[Row] = []
     for start in range(0, len(wanted), 5_000):
@@ -42,7 +40,7 @@ async def deliveries_of(
             values |= {f"p{i}": project, f"f{i}": first, f"l{i}": last, f"n{i}": notification}
         # CROSS JOIN keeps SQLite's planner from scanning deliveries first.
         text = (
-            f"WITH s(project, first, last, notification) AS (VALUES {places}) "  # noqa: S608  # nosec B608
+            f"WITH s(project, first, last, notification) AS (VALUES {places}) "  # nosec B608
             f"SELECT {columns} FROM s CROSS JOIN deliveries d WHERE {_ON}{extra}"
         )
         rows += await tx.fetch(text, **values)

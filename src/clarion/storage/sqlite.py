@@ -169,7 +169,7 @@ class SqliteDatabase(Database):
             try:
                 connection = connection or connect(self.path)
                 answer = self._transact(connection, work)
-            except BaseException as error:  # handed to who waits for it
+            except BaseException as error:  # noqa: BLE001  # handed to who waits for it
                 problem = error
             try:
                 loop.call_soon_threadsafe(_settle, done, answer, problem)

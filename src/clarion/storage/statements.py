@@ -1,7 +1,8 @@
 """SQL for two drivers from one text: turns Core statements and hand-written SQL into what sqlite3 and asyncpg take.
 
-Hand-written SQL uses `:name` for values and `IN :name` for lists. On PostgreSQL they become `$1` and `= ANY($1)`, so that one
-prepared statement serves lists of every length; on SQLite a list is spread into as many places as it has members.
+Hand-written SQL uses `:name` for values and `IN :name` for lists. On PostgreSQL they become `$1` and `= ANY($1)`, so
+that one prepared statement serves lists of every length; on SQLite a list is spread into as many places as it has
+members.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 Statement = ClauseElement | str
 
 _POSTGRES = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
-_SQLITE = sqlite.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+_SQLITE = sqlite.dialect(paramstyle="named")
 _EXPANDING = re.compile(r"\(__\[POSTCOMPILE_(\w+?)(?:~~.*?~~)?\]\)")
 _NAMES = re.compile(r"(?<!:)(\bNOT\s+IN\s+|\bIN\s+)?:([a-zA-Z_]\w*)")
 
@@ -125,7 +126,7 @@ def upsert_tail(table: Table, columns: tuple[str, ...]) -> str:
 
 @lru_cache(maxsize=256)
 def update_text(table: Table, key: tuple[str, ...], columns: tuple[str, ...], only: str, dialect: str) -> str:
-    """`UPDATE` of many rows by `key`; values come in the order key, columns. `only` narrows by what the row `t` holds now."""
+    """`UPDATE` of many rows by `key`; values in the order key, columns. `only` narrows by what the row `t` holds."""
     if dialect == "sqlite":
         sets = ", ".join(f'"{c}" = ?{i + len(key) + 1}' for i, c in enumerate(columns))
         where = " AND ".join(f'"{c}" = ?{i + 1}' for i, c in enumerate(key))

@@ -1,1 +1,1 @@
-"""For tests of Clarion and of what is built on it: contract suites, fakes, assertions. Nothing in production imports it."""
+"""For tests of Clarion and of what is built on it: contract suites, fakes, assertions. Never used in production."""

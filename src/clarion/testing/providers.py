@@ -229,16 +229,17 @@ class HttpProviderContract(ProviderContract):
 
     def test_a_request_comes_out_the_same_for_the_same_message_and_instant(self) -> None:
         message = self.sample.message
-        first, second = self.http().request_for(message, NOW), self.http().request_for(message, NOW)
+        provider = self.http()
+        first, second = provider.request_for(message, NOW), provider.request_for(message, NOW)
         assert msgspec.structs.asdict(first) == msgspec.structs.asdict(second)
         assert first.url.startswith(("https://", "http://"))
-        assert len(first.body) <= self.http().limits.max_body_bytes
+        assert len(first.body) <= provider.limits.max_body_bytes
         assert not any(end in text for pair in first.headers.items() for text in pair for end in "\r\n")
 
     def test_a_base_url_stands_for_scheme_and_host_and_is_the_operators_own(self) -> None:
         request = self.http(base_url="http://127.0.0.1:9").request_for(self.sample.message, NOW)
         assert request.url.startswith("http://127.0.0.1:9/")
-        assert not request.guarded
+        assert request.guard is None
 
     def test_any_text_makes_a_request(self) -> None:
         for text in ("", "\x00\x1f\x7f", "\r\nX-Evil: 1", "'\"\\<>&%s{}", "𝔘𝔫𝔦\u202e\u2028", "x" * 100):

@@ -32,7 +32,8 @@ class StoredVersion(NamedTuple):
 class StoreWorkflows(Command[list[StoredVersion]], frozen=True, kw_only=True):
     """Stores new versions where the content differs; answers the current version of each, in order.
 
-    `source` file: compared with the last file version of the key, so that an edit through the API stays, unless `force`.
+    `source` file: compared with the last file version of the key, so that an edit through the API stays, unless
+    `force`.
     `if_match`: the version that the caller has seen.
     """
 
@@ -121,9 +122,8 @@ class Catalogue:
 
     async def store(self, tx: Tx, command: StoreWorkflows) -> list[StoredVersion]:
         """Handles `StoreWorkflows`. Raises WorkflowErrors, Stale."""
-        answers = []
-        for plain in sorted(command.plains, key=lambda p: str(p.get("key"))):
-            answers.append(await self._store_one(tx, command, plain))
+        plains = sorted(command.plains, key=lambda p: str(p.get("key")))
+        answers = [await self._store_one(tx, command, plain) for plain in plains]
         order = {a.workflow.key: a for a in answers}
         return [order[str(p["key"])] for p in command.plains]
 

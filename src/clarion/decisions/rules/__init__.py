@@ -7,7 +7,6 @@
 Nothing in here does I/O, reads a clock or draws lots. `pipeline` holds the rules in their order.
 """
 
-from clarion.decisions.rules.effective import Effective, effective
 from clarion.decisions.rules.pipeline import candidates, verdicts
 
-__all__ = ["Effective", "candidates", "effective", "verdicts"]
+__all__ = ["candidates", "verdicts"]

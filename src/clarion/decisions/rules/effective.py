@@ -68,9 +68,9 @@ def resolve(
     base: Effective, workflow: Workflow, channel: Channel, preferences: Iterable[Preference], tenant: Tenant | None
 ) -> Effective:
     """`effective`, with the workflow's default worked out already."""
-    own = _levels(workflow, channel, preferences) if preferences else _SILENT
-    theirs = _levels(workflow, channel, tenant.preferences) if tenant is not None else _SILENT
-    if own == _SILENT and theirs == _SILENT:
+    own = _levels(workflow, channel, preferences)
+    theirs = _SILENT if tenant is None else _levels(workflow, channel, tenant.preferences)
+    if own == theirs == _SILENT:
         return base
     enabled, on_limit, digest, decider = None, None, None, None
     for said in (*own, *theirs):

@@ -36,7 +36,9 @@ from clarion.deliveries.interface import (
 from clarion.deliveries.options import Secret, read
 from clarion.model import ids
 from clarion.model.delivery import Message, Outcome, accepted, failed
+from clarion.model.errors import Misconfigured
 from clarion.model.words import Channel, ContactKind, OutcomeKind
+from clarion.security.outbound import OutboundGuard, networks
 
 #: "15 to 30 s" in the specification.
 TIMEOUT = 15 * SECOND
@@ -59,7 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     secret: Secret
     url: Secret | None = None  #: where contact points name none; may hold a token
-    allow_private_networks: bool = False
+    allow_private_networks: bool | list[str] = False
 
 
 class Webhook(HttpProvider):
@@ -76,7 +78,10 @@ class Webhook(HttpProvider):
         self._url = settings.url.reveal() if settings.url else ""
         if self._url and urlsplit(self._url).scheme not in ("http", "https"):
             raise config.wrong("url isn't one: write it as https://host/path")
-        self._allow_private = settings.allow_private_networks
+        try:
+            self._guard = OutboundGuard(allowed=networks(settings.allow_private_networks))
+        except Misconfigured as error:
+            raise config.wrong(str(error)) from None
 
     def check(self, message: Message) -> Outcome | None:
         if not message.address and not self._url:
@@ -98,7 +103,7 @@ class Webhook(HttpProvider):
                 "webhook-signature": " ".join(signature(key, delivery, timestamp, body) for key in self._keys),
             },
             body=body,
-            guarded=theirs and not self._allow_private,
+            guard=self._guard if theirs else None,
             timeout=TIMEOUT,
         )
 

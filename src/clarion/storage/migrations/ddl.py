@@ -28,4 +28,4 @@ def ddl(name: str) -> str:
 
 
 if __name__ == "__main__":
-    print(ddl(sys.argv[1]), end="")
+    sys.stdout.write(ddl(sys.argv[1]))

@@ -104,7 +104,7 @@ HOT_ROUTES = [
 
 
 @router.get("/v1/events/{id}")
-async def get_event(id: str, app: App, project: Project, caller: Caller) -> dict[str, Any]:  # noqa: A002
+async def get_event(id: str, app: App, project: Project, caller: Caller) -> dict[str, Any]:
     """An event with its live counts."""
     event = read_id(ids.EVENT, id)
     found = await app.db.read(lambda tx: event_with_counts(tx, project, event))
@@ -114,7 +114,7 @@ async def get_event(id: str, app: App, project: Project, caller: Caller) -> dict
 
 
 @router.post("/v1/events/{id}/cancel")
-async def cancel_event(id: str, app: App, project: Project, caller: Caller) -> dict[str, int]:  # noqa: A002
+async def cancel_event(id: str, app: App, project: Project, caller: Caller) -> dict[str, int]:
     """Cancels what of an event hasn't been sent."""
     event = read_id(ids.EVENT, id)
     return {"cancelled": await app.bus.send(CancelEvent(project=project, now=app.clock.now(), event=event))}

@@ -53,14 +53,14 @@ def _before(cursor: str | None) -> bytes | None:
 
 
 @router.get("/v1/notifications/{id}")
-async def get_notification(id: str, app: App, project: Project, caller: Caller) -> dict[str, Any]:  # noqa: A002
+async def get_notification(id: str, app: App, project: Project, caller: Caller) -> dict[str, Any]:
     """A notification with its deliveries and their attempts."""
     wanted = read_id(ids.NOTIFICATION, id)
     return _shown(await app.db.read(lambda tx: reading.notification(tx, project, wanted)))
 
 
 @router.get("/v1/notifications/{id}/timeline")
-async def get_timeline(id: str, app: App, project: Project, caller: Caller) -> dict[str, Any]:  # noqa: A002
+async def get_timeline(id: str, app: App, project: Project, caller: Caller) -> dict[str, Any]:
     """The whole story of a notification, oldest first."""
     wanted = read_id(ids.NOTIFICATION, id)
     items = await app.db.read(lambda tx: reading.timeline(tx, project, wanted))

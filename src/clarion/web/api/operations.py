@@ -82,7 +82,7 @@ async def get_keys(
 
 
 @router.delete("/v1/keys/{id}", status_code=204)
-async def delete_key(id: str, app: App, project: Project, caller: Caller) -> None:  # noqa: A002
+async def delete_key(id: str, app: App, project: Project, caller: Caller) -> None:
     """Revokes a key; within two seconds it works nowhere any more."""
     by = ids.show(ids.API_KEY, caller.key_id)
     await app.bus.send(RevokeKey(project=project, now=app.clock.now(), id=read_id(ids.API_KEY, id), by=by))
