@@ -41,7 +41,6 @@ from clarion.ledger.bus import Command, CommandBus, Handler
 from clarion.limits.embedded import EmbeddedLimits
 from clarion.limits.interface import LimitsStore
 from clarion.model.errors import Misconfigured
-from clarion.model.events import Event
 from clarion.model.ids import Id
 from clarion.model.jobs import DECIDE, Job
 from clarion.model.words import Channel, Role
@@ -59,8 +58,7 @@ from clarion.security.encryption import (
 from clarion.settings import Settings
 from clarion.storage import Database, Tx, open_database, tables
 from clarion.storage.schema import prepare
-from clarion.templates.liquid import render_text
-from clarion.templates.scope import shared_scope
+from clarion.templates.rendering import render_key
 from clarion.workflows.catalogue import Catalogue, StoreWorkflows
 from clarion.workflows.files import load_folder
 from clarion.workflows.schema import check_data
@@ -90,7 +88,7 @@ class Clarion:
             self.catalogue,
             self._open_data,
             self.routes.reaches,
-            _render_key,
+            render_key,
             settings.decisions.attention_budget or None,
         )
         self.previewer = Previewer(db, self.limits, self.contexts)
@@ -258,11 +256,6 @@ def _providers(settings: Settings, services: Services) -> dict[str, Provider]:
         if channel not in served and channel is not Channel.IN_APP
     ]
     return {c.name: build(c, services, os.environ) for c in configs}
-
-
-def _render_key(source: str, event: Event) -> str:
-    """A dedupe or digest key: a template over the event alone."""
-    return render_text(source, shared_scope(event))
 
 
 async def _lookup(db: Database, ring: KeyRing) -> Lookup:

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import re
-import sys
 
 import pytest
 
 from clarion.templates.liquid import compiled
-from clarion.templates.mjml import MissingExtra, html_of
+from clarion.templates.mjml import html_of
 from clarion.templates.tokens import BrokenTemplate
 
 
@@ -82,13 +81,6 @@ def test_broken_mjml_is_refused_with_its_line_and_the_mend(source: str, line: in
         html_of(source)
     assert mend in caught.value.message
     assert caught.value.line == line
-
-
-def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Given an installation without mrml
-    monkeypatch.setitem(sys.modules, "mrml", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'clarion\[mjml\]'"):
-        html_of(page("<mj-text>not compiled before</mj-text>"))
 
 
 def test_a_source_is_compiled_once() -> None:

@@ -32,10 +32,6 @@ _TAG = re.compile(r"<!--|<(?P<close>/?)(?P<name>[A-Za-z][\w-]*)")
 _POSITION = re.compile(r" in root template(?: at position (\d+):\d+)?")
 
 
-class MissingExtra(BrokenTemplate):
-    """MJML is used, and what compiles it isn't installed."""
-
-
 @lru_cache(maxsize=512)
 def html_of(source: str) -> str:
     """The HTML of a MJML source, its Liquid still in place. Raises BrokenTemplate."""
@@ -132,10 +128,8 @@ def _fault(found: re.Match[str], empty: bool, opened: list[tuple[str, int]]) -> 
 
 
 def _compile(hidden: _Hidden) -> str:
-    try:
-        import mrml
-    except ImportError as error:
-        raise MissingExtra("MJML needs an extra that isn't installed: pip install 'clarion[mjml]'") from error
+    import mrml  # only who has MJML loads its compiler
+
     try:
         return mrml.to_html(hidden.text).content
     except (KeyboardInterrupt, SystemExit):

@@ -15,7 +15,7 @@ from clarion.ledger.facts import WorkflowVersionStored
 from clarion.model.errors import NotFound, Stale
 from clarion.model.workflow import Workflow
 from clarion.storage import Database, Row, Tx, tables
-from clarion.workflows.definition import content_hash, parse
+from clarion.workflows.definition import content_hash, parse, restore
 
 _COLUMNS = ("project", "key", "version", "source", "content", "content_hash", "created_at")
 
@@ -166,7 +166,7 @@ def _last_of_file(rows: Sequence[Row]) -> Row | None:
 
 def _stored(row: Row) -> StoredVersion:
     plain: dict[str, Any] = msgspec.json.decode(row["content"])
-    workflow = msgspec.structs.replace(parse(plain), version=row["version"])
+    workflow = msgspec.structs.replace(restore(plain), version=row["version"])
     return StoredVersion(workflow, plain, row["source"], row["created_at"])
 
 

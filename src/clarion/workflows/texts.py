@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from clarion.model.words import Channel
 from clarion.templates.liquid import MAX_SOURCE, BrokenTemplate, check, compiled
-from clarion.templates.mjml import MissingExtra, html_of
+from clarion.templates.mjml import html_of
 from clarion.templates.plain import text_of
 from clarion.workflows.problems import Path, Report
 from clarion.workflows.sections import Section
@@ -65,8 +65,6 @@ def check_source(source: str, path: Path, report: Report, part: str = "") -> Non
         check(source)
         if part == "mjml":
             check(html_of(source))
-    except MissingExtra as missing:
-        report.add(path, missing.message)
     except BrokenTemplate as broken:
         report.add(path, broken.message, text_line=broken.line)
 
