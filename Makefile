@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
-# What `clarion serve` is started with, for example SERVE="--port 9000".
-SERVE ?=
+# What `clarion serve` is started with. Settings come from the environment: CLARION_PORT=9000 make run
+SERVE ?= --samples
 # What pytest is started with, for example ARGS="-k digest tests/decisions".
 ARGS ?=
 WORKERS ?= 2
@@ -18,7 +18,7 @@ LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --genera
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(VENV)/installed ## Start Clarion on 127.0.0.1:8000, with its database in this folder (Ctrl-C stops it; SERVE= for options)
+run: $(VENV)/installed ## Start Clarion on 127.0.0.1:8000, its database in this folder (Ctrl-C stops it)
 	@exec $(BIN)/clarion serve $(SERVE)
 
 test: $(VENV)/installed-dev ## Run all tests, on servers of their own (ARGS= for pytest's options, WORKERS=2)
