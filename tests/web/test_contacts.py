@@ -90,3 +90,13 @@ async def test_an_unknown_person_or_address_is_not_found(api: Api) -> None:
         assert (await api("GET", path)).code == "not_found"
     for path in (f"{DEVICES}/dev_nonsense", f"{DEVICES}/dev_{'0' * 26}", f"{CONTACTS}/con_{'0' * 26}"):
         assert (await api("DELETE", path)).code == "not_found"
+
+
+async def test_what_the_bodies_hold_stands_in_the_openapi_document(api: Api) -> None:
+    schemas = (await api("GET", "/openapi.json")).body["components"]["schemas"]
+    assert set(schemas["RecipientBody"]["properties"]) >= {"email", "phone", "quiet_hours", "delivery_windows"}
+    assert schemas["RecipientBody"]["additionalProperties"] is False
+    item = schemas["RecipientsBody"]["properties"]["recipients"]["items"]
+    assert (item["required"], "email" in item["properties"]) == (["id"], True)
+    assert set(schemas["DeviceBody"]["required"]) == {"platform", "token"}
+    assert "max_per_hour" in schemas["PreferenceBody"]["properties"]

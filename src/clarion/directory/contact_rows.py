@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from clarion.directory.kinds import Value
 from clarion.ledger.facts import ContactPointChanged
 from clarion.model.ids import Id
+from clarion.model.words import CHANNEL_OF, Channel, ContactKind
 from clarion.storage.database import Tx
 from clarion.storage.tables import contact_points
 
@@ -39,6 +44,22 @@ class ContactRow(NamedTuple):
             act=act,
             cause=cause,
         )
+
+
+class ContactDraft(msgspec.Struct, frozen=True, kw_only=True):
+    """A contact point that is to be there. UNSET: not said, None: cleared."""
+
+    recipient: str
+    kind: ContactKind
+    value: Value
+    source: str  #: profile, device or contact
+    label: str | UnsetType | None = UNSET
+    timezone: str | UnsetType | None = UNSET
+    locale: str | UnsetType | None = UNSET
+
+    @property
+    def channel(self) -> Channel:
+        return CHANNEL_OF[self.kind]
 
 
 _COLUMNS = ", ".join(ContactRow._fields)

@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import msgspec
-from msgspec import UNSET, UnsetType
-
-from clarion.clock import randomness
 from clarion.directory import contact_rows, forms, kinds, policy
-from clarion.directory.contact_rows import ContactRow
-from clarion.directory.kinds import Value
+from clarion.directory.contact_rows import ContactDraft, ContactRow
 from clarion.directory.vault import Vault
 from clarion.ledger.bus import Command
 from clarion.model.errors import Invalid
-from clarion.model.ids import Id, new_id
-from clarion.model.words import CHANNEL_OF, PLATFORMS, Channel, ContactKind
+from clarion.model.ids import Id
+from clarion.model.words import PLATFORMS, Channel
 from clarion.security.encryption import DataKey
 from clarion.storage.database import Tx
 
@@ -28,22 +23,6 @@ _OWNERS = """
     SELECT DISTINCT recipient FROM contact_points WHERE project = :project AND lookup IN :lookups AND source = 'device'
 """
 _LOCK_TOKENS = "SELECT pg_advisory_xact_lock(n) FROM unnest(:numbers::bigint[]) AS n"
-
-
-class ContactDraft(msgspec.Struct, frozen=True, kw_only=True):
-    """A contact point that is to be there. UNSET: not said, None: cleared."""
-
-    recipient: str
-    kind: ContactKind
-    value: Value
-    source: str  #: device or contact
-    label: str | UnsetType | None = UNSET
-    timezone: str | UnsetType | None = UNSET
-    locale: str | UnsetType | None = UNSET
-
-    @property
-    def channel(self) -> Channel:
-        return CHANNEL_OF[self.kind]
 
 
 class AddContacts(Command[tuple[Id, ...]], frozen=True, kw_only=True):
@@ -146,30 +125,13 @@ class _Plan:
             if draft.source == source == "device" and other != draft.recipient:
                 self.changes.take(rows.pop((source, other)), "moved")
         before = rows.get((draft.source, draft.recipient))
-        after = self._row(draft, lookup, key, before)
+        after = self._vault.row(key, self._project, self._now, draft, before)
         rows[draft.source, draft.recipient] = after
         if before is None:
             self.changes.add(after)
         else:
             self.changes.replace(after, self._differ(before, after, draft.value.sealed, key))
         return after.id
-
-    def _row(self, draft: ContactDraft, lookup: bytes, key: DataKey, before: ContactRow | None) -> ContactRow:
-        contact = before.id if before else new_id(self._now, randomness(10))
-        return ContactRow(
-            recipient=draft.recipient,
-            id=contact,
-            channel=draft.channel,
-            kind=draft.kind,
-            sealed=self._vault.seal_contact(key, self._project, draft.recipient, contact, draft.value.sealed),
-            lookup=lookup,
-            label=forms.given(draft.label, before.label if before else None),
-            timezone=forms.given(draft.timezone, before.timezone if before else None),
-            locale=forms.given(draft.locale, before.locale if before else None),
-            source=draft.source,
-            created_at=before.created_at if before else self._now,
-            updated_at=self._now,  # also when nothing else changes: the device still has this token
-        )
 
     def _differ(self, before: ContactRow, after: ContactRow, value: str, key: DataKey) -> bool:
         if before._replace(sealed=b"", updated_at=0) != after._replace(sealed=b"", updated_at=0):

@@ -8,23 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from clarion.directory.profiles import Fields
 from clarion.ledger.facts import RecipientChanged
 from clarion.storage.database import Row, Tx
 from clarion.storage.tables import recipients
 
-#: The columns that `hold` gives and `fresh` rows have, in this order.
-COLUMNS = (
-    "id",
-    "locale",
-    "timezone",
-    "attributes",
-    "quiet_hours",
-    "delivery_windows",
-    "attention_budget",
-    "policy_version",
-    "created_at",
-    "updated_at",
-)
+#: The columns of the rows that `hold` gives.
+COLUMNS = ("id", *Fields._fields, "policy_version", "created_at", "updated_at")
 _INSERTED = ("project", *COLUMNS)
 
 _HELD = f"SELECT {', '.join(COLUMNS)} FROM recipients WHERE project = :project AND id IN :ids ORDER BY id"  # nosec B608  # names only
@@ -39,23 +29,18 @@ async def hold(tx: Tx, project: int, ids: Collection[str]) -> dict[str, Row]:
     return {row[0]: row for row in await tx.fetch(statement, project=project, ids=sorted(ids))}
 
 
-def blank(who: str, now: int) -> tuple[object, ...]:
-    """The row of a person of whom nothing is known but the id."""
-    return (who, None, None, "{}", "[]", "[]", None, 1, now, now)
-
-
 async def hold_or_make(
-    tx: Tx, project: int, fresh: Mapping[str, tuple[object, ...]], others: Collection[str] = ()
+    tx: Tx, project: int, fresh: Mapping[str, Fields], now: int, others: Collection[str] = ()
 ) -> tuple[dict[str, Row], frozenset[str]]:
-    """Holds those who are known and makes the others from their `fresh` rows: (rows of the known, ids of the made).
+    """Holds those who are known and makes the others with their `fresh` fields: (rows of the known, ids of the made).
 
-    `others` are held too, if they are known.
+    `others` are held too, if they are known. The facts are the caller's.
     """
     known = await hold(tx, project, {*fresh, *others})
     made: set[str] = set()
     # A second round for those whom another writer made, or erased, in between.
     while missing := sorted(fresh.keys() - known.keys() - made):
-        rows = [(project, *fresh[who]) for who in missing]
+        rows = [(project, who, *fresh[who], 1, now, now) for who in missing]
         made.update(row[0] for row in await tx.insert_new(recipients, _INSERTED, rows, ("id",)))
         known |= await hold(tx, project, [who for who in missing if who not in made])
     return known, frozenset(made)
@@ -65,7 +50,7 @@ async def hold_or_make_blank(
     tx: Tx, project: int, ids: Iterable[str], now: int, others: Collection[str] = ()
 ) -> frozenset[str]:
     """Holds people (and `others`, if known) and makes those who are unknown, with their facts: the ids of the made."""
-    _, made = await hold_or_make(tx, project, {who: blank(who, now) for who in ids}, others)
+    _, made = await hold_or_make(tx, project, dict.fromkeys(ids, Fields()), now, others)
     await tx.append(
         RecipientChanged(project=project, at=now, recipient=who, fields=[], created=True) for who in sorted(made)
     )

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from clarion.clock import randomness
 from clarion.directory import contact_rows
-from clarion.directory.contact_rows import Changes, ContactRow
+from clarion.directory.contact_rows import Changes, ContactDraft
+from clarion.directory.kinds import Value
 from clarion.directory.vault import Vault
-from clarion.model.ids import new_id
-from clarion.model.words import CHANNEL_OF, ContactKind
-from clarion.security.encryption import DataKey
+from clarion.model.words import ContactKind
 from clarion.storage.database import Tx
 
 #: What was said, by recipient and kind; None clears.
@@ -37,36 +35,10 @@ async def changes(tx: Tx, vault: Vault, project: int, now: int, said: Said, made
             if old is not None:
                 result.take(old)
         elif old is None or vault.value_of(keys[who], project, old) != value:
-            new = _row(vault, keys[who], project, now, who, kind, value, old)
+            draft = ContactDraft(recipient=who, kind=kind, value=Value(value, value), source="profile")
+            new = vault.row(keys[who], project, now, draft, old)
             if old is None:
                 result.add(new)
             else:
                 result.replace(new, differs=True)
     return result
-
-
-def _row(
-    vault: Vault,
-    key: DataKey,
-    project: int,
-    now: int,
-    recipient: str,
-    kind: ContactKind,
-    value: str,
-    old: ContactRow | None,
-) -> ContactRow:
-    contact = old.id if old else new_id(now, randomness(10))
-    return ContactRow(
-        recipient=recipient,
-        id=contact,
-        channel=CHANNEL_OF[kind],
-        kind=kind,
-        sealed=vault.seal_contact(key, project, recipient, contact, value),
-        lookup=vault.hash(project, CHANNEL_OF[kind], value),
-        label=None,
-        timezone=None,
-        locale=None,
-        source="profile",
-        created_at=old.created_at if old else now,
-        updated_at=now,
-    )

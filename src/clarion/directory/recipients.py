@@ -78,9 +78,9 @@ class Recipients:
         for draft in command.drafts:
             drafts.setdefault(draft.id, []).append(draft)
         people = {who: fold(Fields(), of_one, command.replace) for who, of_one in drafts.items()}
-        fresh = {who: (who, *folded.fields, 1, now, now) for who, folded in people.items()}
-        rows, made = await policy.hold_or_make(tx, project, fresh)
-        before = {who: Fields(*tuple(row)[1:7]) for who, row in rows.items()}
+        fresh = {who: folded.fields for who, folded in people.items()}
+        rows, made = await policy.hold_or_make(tx, project, fresh, now)
+        before = {who: Fields(*(row[name] for name in Fields._fields)) for who, row in rows.items()}
         people |= {who: fold(fields, drafts[who], command.replace) for who, fields in before.items()}
         said = {(who, kind): value for who, folded in people.items() for kind, value in folded.addresses.items()}
         addresses = await profile_addresses.changes(tx, self._vault, project, now, said, made)

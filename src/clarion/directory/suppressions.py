@@ -79,7 +79,7 @@ def suppression_of(fields: Mapping[str, Any], now: int) -> SuppressionDraft:
 def _expiry(value: Any, now: int) -> int:
     try:
         at = from_rfc3339(forms.text(value, "invalid_expires_at", "expires_at"))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise Invalid(
             "invalid_expires_at", "expires_at must be a time such as 2027-03-14T09:00:00Z", "expires_at"
         ) from None

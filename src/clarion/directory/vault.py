@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from clarion.directory.contact_rows import ContactRow
-from clarion.model.ids import Id
+from clarion.clock import randomness
+from clarion.directory.contact_rows import ContactDraft, ContactRow
+from clarion.directory.forms import given
+from clarion.model.ids import Id, new_id
 from clarion.model.words import Channel
 from clarion.security.encryption import CannotOpen, DataKey, KeyRing, Lookup, Purpose, binding, new_data_key
 from clarion.storage.database import Tx
@@ -46,10 +48,24 @@ class Vault:
         """By what an address is found."""
         return self._lookup.hash(project, channel, address)
 
-    @staticmethod
-    def seal_contact(key: DataKey, project: int, recipient: str, contact: Id, value: str) -> bytes:
-        """A contact point's value as its row keeps it."""
-        return key.seal(value.encode(), binding(project, Purpose.CONTACT, recipient, contact))
+    def row(self, key: DataKey, project: int, now: int, draft: ContactDraft, before: ContactRow | None) -> ContactRow:
+        """The row of a contact point, sealed; `before` is how it stood, None for a new one."""
+        contact = before.id if before else new_id(now, randomness(10))
+        aad = binding(project, Purpose.CONTACT, draft.recipient, contact)
+        return ContactRow(
+            recipient=draft.recipient,
+            id=contact,
+            channel=draft.channel,
+            kind=draft.kind,
+            sealed=key.seal(draft.value.sealed.encode(), aad),
+            lookup=self.hash(project, draft.channel, draft.value.address),
+            label=given(draft.label, before.label if before else None),
+            timezone=given(draft.timezone, before.timezone if before else None),
+            locale=given(draft.locale, before.locale if before else None),
+            source=draft.source,
+            created_at=before.created_at if before else now,
+            updated_at=now,  # also when nothing differs: a device still has its token
+        )
 
     @staticmethod
     def open_contact(key: DataKey, project: int, recipient: str, contact: Id, sealed: bytes) -> str:

@@ -53,6 +53,7 @@ CHANNEL_OF: dict[ContactKind, Channel] = {
 #: The platforms of `POST .../devices`, and the kind each one makes.
 PLATFORMS: dict[str, ContactKind] = {
     "fcm": ContactKind.FCM,
+    "fcm_fid": ContactKind.FCM_FID,
     "apns": ContactKind.APNS,
     "webpush": ContactKind.WEBPUSH,
     "expo": ContactKind.EXPO,
