@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import ssl
 import sys
 from pathlib import Path
@@ -56,6 +57,9 @@ async def _serve(settings: Settings, samples: bool) -> None:
     loaded = await clarion.load_workflows(folder) if folder.is_dir() else 0
     server = uvicorn.Server(_config(settings, clarion))
     _greet(clarion, loaded)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Once uvicorn has stopped in good order it raises the signal again: then there is nothing left to do.
+        signal.signal(number, lambda *_: None)
     await server.serve()
     if not server.started:
         await clarion.close()

@@ -164,7 +164,7 @@ class Acceptance:
         data = self._seal(d.project, event, _json.encode(d.data))
         return (
             d.project,
-            id,
+            event,
             d.type,
             data,
             d.actor,
