@@ -166,11 +166,12 @@ class TestReading:
         st.builds(
             "{}://{}{}{}".format,
             st.sampled_from(["http", "https", "HTTPS"]),
-            st.text("aZ09xX.-_:[]@%\\", max_size=20)
-            | st.ip_addresses().map(str)
-            | st.sampled_from(["a.example", "A.b"]),
+            st.sampled_from(["a.example", "A.b", "8.8.8.8", "[2600::A]"])
+            | st.text("aZ9.-_", min_size=1, max_size=8)
+            | st.text("aZ09xX.-_:[]@%\\", max_size=20)
+            | st.ip_addresses().map(str),
             st.sampled_from(["", ":443", ":8080", ":80", ":0443"]),
-            st.text("aZ0/?&=%.;'~\\#@:", max_size=12),
+            st.text("aZ0/?&=%.;'~", max_size=8).map("/".__add__) | st.text("aZ0/?&=%.;'~\\#@:", max_size=12),
         )
     )
     async def test_guard_and_client_read_every_url_alike(self, url: str) -> None:
