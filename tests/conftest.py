@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import urlsplit, urlunsplit
 
 import hypothesis
 import pytest
@@ -139,7 +140,7 @@ async def database(migrated_url: str) -> AsyncIterator[Database]:
 def redis_url() -> str:
     """An empty Redis database, this worker's own (its number is the worker's). What it held is gone."""
     number = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    url = f"{_server('redis').rsplit('/', 1)[0]}/{number}"
+    url = urlunsplit(urlsplit(_server("redis"))._replace(path=f"/{number}"))
     with redis.Redis.from_url(url) as client:
         client.flushdb()
     return url

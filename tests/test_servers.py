@@ -43,11 +43,6 @@ async def test_a_dropped_database_is_gone(databases: Databases) -> None:
         await asyncpg.connect(url)
 
 
-async def test_postgres_asks_for_a_password(postgres_url: str) -> None:
-    with pytest.raises(asyncpg.InvalidPasswordError):
-        await asyncpg.connect(postgres_url, password="guess")
-
-
 async def test_an_empty_database_has_no_schema(database_url: str) -> None:
     assert (await schema_of(database_url)).current is None
 
@@ -69,18 +64,14 @@ async def test_redis_is_empty_at_the_start_of_each_test(redis_url: str, time: in
         await client.set("left", time)
 
 
-async def test_redis_asks_for_a_password_and_never_evicts(redis_url: str) -> None:
-    async with redis.asyncio.from_url(redis_url) as client:
-        assert (await client.config_get("maxmemory-policy"))["maxmemory-policy"] == "noeviction"
-    async with redis.asyncio.from_url("redis://" + redis_url.partition("@")[2]) as stranger:
-        with pytest.raises(redis.asyncio.RedisError):
-            await stranger.ping()
-
-
-async def test_a_killed_postgres_comes_back_on_its_port_with_what_was_committed(folder: Path) -> None:
+async def test_a_killed_postgres_comes_back_on_its_port_with_what_was_committed_and_no_stranger_gets_in(
+    folder: Path,
+) -> None:
     # Given a server that waits for the disk, with a committed row
     server = PostgreSQL(folder / "own", settings={})
     server.start()
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await asyncpg.connect(server.url, password="guess")
     connection = await asyncpg.connect(server.url)
     await connection.execute("CREATE TABLE kept AS SELECT 7 AS id")
     # When it is killed with all its children, and started again
@@ -96,15 +87,19 @@ async def test_a_killed_postgres_comes_back_on_its_port_with_what_was_committed(
     server.stop()
 
 
-async def test_a_killed_valkey_comes_back_on_its_port_empty(folder: Path) -> None:
+async def test_a_killed_valkey_comes_back_on_its_port_empty_and_no_stranger_gets_in(folder: Path) -> None:
     server = Valkey(folder / "own")
     server.start()
     async with redis.asyncio.from_url(server.url) as client:
+        assert (await client.config_get("maxmemory-policy"))["maxmemory-policy"] == "noeviction"
         await client.set("key", "value")
     server.kill()
     server.start()
     async with redis.asyncio.from_url(server.url) as client:
         assert await client.dbsize() == 0
+    async with redis.asyncio.from_url(f"redis://127.0.0.1:{server.port}") as stranger:
+        with pytest.raises(redis.asyncio.RedisError):
+            await stranger.ping()
     server.stop()
 
 
