@@ -17,6 +17,7 @@ from clarion.decisions.preview import Previewer
 from clarion.decisions.review import Reviewer
 from clarion.deliveries.chain import ChainPolicy
 from clarion.deliveries.dispatch import Dispatcher
+from clarion.deliveries.http import HttpClient
 from clarion.deliveries.interface import Provider, ProviderConfig, Services
 from clarion.deliveries.links import Links
 from clarion.deliveries.outbox import Outbox
@@ -70,7 +71,14 @@ class Clarion:
     """The composed application. `open` makes it, `work` starts its engine, `close` ends it."""
 
     def __init__(
-        self, settings: Settings, db: Database, limits: LimitsStore, ring: KeyRing, lookup: Lookup, clock: Clock
+        self,
+        settings: Settings,
+        db: Database,
+        limits: LimitsStore,
+        ring: KeyRing,
+        lookup: Lookup,
+        clock: Clock,
+        providers: Mapping[str, Provider],
     ) -> None:
         self.settings, self.db, self.ring, self.lookup, self.clock = settings, db, ring, lookup, clock
         self.vault = Vault(ring, lookup)
@@ -80,9 +88,11 @@ class Clarion:
         self.keys = api_keys.Keys(db, clock)
         self.links = Links(settings.url, ring)
         self.outbox = Outbox(db, self.vault)
-        self.providers = _providers(settings, Services(
-            store_inbox=InboxStore(db, self.vault).store, store_outbox=self.outbox.store,
-        ))  # fmt: skip
+        self.http = HttpClient(clock)
+        services = Services(
+            http=self.http, store_inbox=InboxStore(db, self.vault).store, store_outbox=self.outbox.store
+        )
+        self.providers = _providers(settings, services, providers)
         self.routes = Routes(self.providers, settings.chains)
         self.contexts = Contexts(
             self.catalogue,
@@ -127,8 +137,13 @@ class Clarion:
     # --- starting and ending ------------------------------------------------------------------------------------------
 
     @classmethod
-    async def open(cls, settings: Settings, clock: Clock | None = None) -> Clarion:
-        """Opens (and if need be makes) the database, the keys, the default project and the workflows."""
+    async def open(
+        cls, settings: Settings, clock: Clock | None = None, providers: Mapping[str, Provider] | None = None
+    ) -> Clarion:
+        """Opens (and if need be makes) the database, the keys and the default project.
+
+        `providers` come before those of the settings: for tests, and for providers of one's own.
+        """
         zones.pin()
         await prepare(settings.database_url)
         ring = KeyRing.parse(settings.encryption_keys) if settings.encryption_keys else load_or_create_keys(
@@ -136,7 +151,9 @@ class Clarion:
         )  # fmt: skip
         db = await open_database(settings.database_url)
         clock = clock or SystemClock()
-        clarion = cls(settings, db, await _limits(settings, db, clock), ring, await _lookup(db, ring), clock)
+        clarion = cls(
+            settings, db, await _limits(settings, db, clock), ring, await _lookup(db, ring), clock, providers or {}
+        )
         await clarion._first_rows()
         await clarion.catalogue.refresh()
         return clarion
@@ -201,6 +218,7 @@ class Clarion:
             await self.engine.stop()
         for provider in self.providers.values():
             await provider.aclose()
+        await self.http.aclose()
         await self.limits.close()
         await self.db.close()
 
@@ -238,8 +256,8 @@ async def _limits(settings: Settings, db: Database, clock: Clock) -> LimitsStore
     return await RedisLimits.connect(settings.redis_url, db, loader(db, clock), health_window=window)
 
 
-def _providers(settings: Settings, services: Services) -> dict[str, Provider]:
-    """All providers by name: those of the settings, `in_app`, and `capture` for each channel that has none."""
+def _providers(settings: Settings, services: Services, given: Mapping[str, Provider]) -> dict[str, Provider]:
+    """All providers by name: given ones, those of the settings, `in_app`, `capture` for each channel without any."""
     configs = [
         ProviderConfig(
             name=p.name, kind=p.kind, channel=p.channel, base_url=p.base_url, rate_per_second=p.rate_per_second,
@@ -247,7 +265,7 @@ def _providers(settings: Settings, services: Services) -> dict[str, Provider]:
         )
         for p in settings.providers
     ]  # fmt: skip
-    served = {c.channel for c in configs}
+    served = {c.channel for c in configs} | {p.channel for p in given.values()}
     if Channel.IN_APP not in served:
         configs.append(ProviderConfig(name="in_app", kind="in_app", channel=Channel.IN_APP))
     configs += [
@@ -255,7 +273,7 @@ def _providers(settings: Settings, services: Services) -> dict[str, Provider]:
         for channel in Channel
         if channel not in served and channel is not Channel.IN_APP
     ]
-    return {c.name: build(c, services, os.environ) for c in configs}
+    return {**given, **{c.name: build(c, services, os.environ) for c in configs}}
 
 
 async def _lookup(db: Database, ring: KeyRing) -> Lookup:

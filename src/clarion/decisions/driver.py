@@ -82,7 +82,7 @@ class Decider:
                 raise
             except Exception as error:  # whatever it was, it is still in the database
                 shown = ids.show(ids.EVENT, ref.event_id)
-                log.error("a shard can't be decided", event=shown, shard=ref.number, exc_info=error)
+                log.error("a shard can't be decided", event_id=shown, shard=ref.number, exc_info=error)
                 later = self._clock.now() + POSTPONED
                 await self._db.write(lambda tx, ref=ref, later=later: shards.postpone(tx, ref, later), Lane.DECISIONS)  # type: ignore[misc]
 

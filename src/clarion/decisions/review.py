@@ -15,12 +15,12 @@ import msgspec
 from clarion.clock import Clock
 from clarion.decisions.contexts import Contexts
 from clarion.decisions.driver import Announce, SlotsForgotten, requests_of
-from clarion.decisions.recording import Route, due_at, row_of, state_of
+from clarion.decisions.recording import DELIVERY, Route, due_at, row_of, state_of
 from clarion.decisions.rules import candidates, verdicts
 from clarion.ledger.facts import NotificationDecided
 from clarion.limits.interface import Grants, LimitsStore
 from clarion.model import ids
-from clarion.model.decision import Candidate, Context, Decided, Grant, Told, Verdict
+from clarion.model.decision import Candidate, Context, Grant, Told, Verdict
 from clarion.model.ids import Id
 from clarion.model.jobs import DELIVER, Job
 from clarion.model.people import ContactPoint
@@ -34,7 +34,7 @@ _WAITING = """
     FROM deliveries d JOIN notifications n ON n.project = d.project AND n.id = d.notification_id
 """
 _UPDATED = (
-    "state", "reason", "due_at", "provider", "policy_version", "slot_at", "settled_at",
+    "state", "reason", "due_at", "provider", "policy_version", "slot_at", "settled_at", "contact_id",
 )  # fmt: skip
 
 
@@ -45,6 +45,15 @@ class Waiting(NamedTuple):
     deliveries: dict[Id | None, Id]
     priority: Priority
     why: str
+
+
+class Changes(NamedTuple):
+    """What a batch comes to: rows of `_UPDATED` by key, whole rows, facts, providers with something to send."""
+
+    updated: list[tuple[Any, ...]]
+    added: list[tuple[Any, ...]]
+    facts: list[NotificationDecided]
+    due: set[tuple[str, Priority]]
 
 
 class Reviewer:
@@ -132,65 +141,93 @@ class Reviewer:
         if self._limits.in_transaction:
             grants = await self._limits.restamp(requests_of([c for _, c in pairs]), now, tx)
         decided = verdicts([w.context for w, _ in pairs], [c for _, c in pairs], grants, now)
-        rows: list[tuple[Any, ...]] = []
-        facts: list[NotificationDecided] = []
-        due: set[tuple[str, Priority]] = set()
+        changes = Changes([], [], [], set())
         for (w, _), d in zip(pairs, decided, strict=True):
-            facts.append(self._apply(w, d, now, rows, due))
-        await tx.update(tables.deliveries, ("project", "id"), _UPDATED, sorted(rows))
-        await tx.append(facts)
-        return due
+            self._apply(w, d.verdicts[0], now, changes)
+        await tx.update(tables.deliveries, ("project", "id"), _UPDATED, sorted(changes.updated))
+        await tx.insert_missing(tables.deliveries, DELIVERY, sorted(changes.added))
+        await tx.append(changes.facts)
+        return changes.due
 
-    def _apply(
-        self, w: Waiting, decided: Decided, now: int, rows: list[tuple[Any, ...]], due: set[tuple[str, Priority]]
-    ) -> NotificationDecided:
-        """The rows of one step's deliveries: by contact point; one whose contact point is gone ends here."""
-        verdict = decided.verdicts[0]
-        event, profile = w.context.event, w.context.profile
+    def _apply(self, w: Waiting, verdict: Verdict, now: int, changes: Changes) -> None:
+        """What a step's verdict makes of its deliveries.
+
+        A delivery that waited without a contact point (a step behind a wait) takes the first one there is now, and
+        further ones get deliveries of their own. One whose contact point is gone ends here.
+        """
+        event, workflow, profile = w.context.event, w.context.workflow, w.context.profile
+        notification = ids.notification_id(event.id, workflow.key, profile.id)
         contacts = {c.id: c for c in verdict.contacts}
+        targets: list[tuple[Id, ContactPoint | None, Verdict]] = []
+        shown = [ids.show(ids.DELIVERY, d) for d in w.deliveries.values()]
         for contact_id, delivery in w.deliveries.items():
-            contact = contacts.get(contact_id) if contact_id is not None else None
-            mine = verdict
-            if contact_id is not None and contact is None and verdict.verdict is not VerdictKind.SUPPRESS:
-                mine = msgspec.structs.replace(
+            if contact_id is None:
+                targets.append((delivery, verdict.contacts[0] if verdict.contacts else None, verdict))
+                added = [self._added(w, notification, c, verdict, now) for c in verdict.contacts[1:]]
+                changes.added.extend(added)
+                shown += [ids.show(ids.DELIVERY, row[1]) for row in added]
+            elif contact_id in contacts or verdict.verdict is VerdictKind.SUPPRESS:
+                targets.append((delivery, contacts.get(contact_id), verdict))
+            else:
+                gone = msgspec.structs.replace(
                     verdict, verdict=VerdictKind.SUPPRESS, reason=Reason.NO_CONTACT_POINT, until=None
                 )
-            rows.append(self._row(event.project, delivery, mine, contact, profile.policy_version, now))
+                targets.append((delivery, None, gone))
+        for delivery, contact, mine in targets:
+            changes.updated.append((event.project, delivery, *self._fields(w, delivery, mine, contact, now)))
             if mine.verdict is VerdictKind.DELIVER:
-                due.add((rows[-1][5], w.priority))
-        shown = [ids.show(ids.DELIVERY, d) for d in w.deliveries.values()]
-        return NotificationDecided(
-            project=event.project,
-            at=now,
-            subject=ids.notification_id(event.id, w.context.workflow.key, profile.id),
-            recipient=profile.id,
-            event=ids.show(ids.EVENT, event.id),
-            workflow=w.context.workflow.key,
-            version=w.context.workflow.version,
-            verdicts=[row_of(verdict, shown)],
-            tenant=event.tenant,
-            again=w.why,
+                changes.due.add((self._provider(mine, contact), w.priority))
+        changes.facts.append(
+            NotificationDecided(
+                project=event.project,
+                at=now,
+                subject=notification,
+                recipient=profile.id,
+                event=ids.show(ids.EVENT, event.id),
+                workflow=workflow.key,
+                version=workflow.version,
+                verdicts=[row_of(verdict, shown)],
+                tenant=event.tenant,
+                again=w.why,
+            )
         )
 
-    def _row(
-        self, project: int, delivery: Id, verdict: Verdict, contact: ContactPoint | None, version: int, now: int
+    def _provider(self, verdict: Verdict, contact: ContactPoint | None) -> str:
+        return self._route(verdict.channel, None if contact is None else contact.kind)
+
+    def _fields(
+        self, w: Waiting, delivery: Id, verdict: Verdict, contact: ContactPoint | None, now: int
     ) -> tuple[Any, ...]:
+        """The values of `_UPDATED`."""
         deliver = verdict.verdict is VerdictKind.DELIVER
         return (
-            project,
-            delivery,
             state_of(verdict).value,
             verdict.reason and verdict.reason.value,
             due_at(verdict, delivery, now),
-            self._route(verdict.channel, None if contact is None else contact.kind) if deliver else None,
-            version,
+            self._provider(verdict, contact) if deliver else None,
+            w.context.profile.policy_version,
             now if deliver and verdict.owner else None,
             now if verdict.verdict is VerdictKind.SUPPRESS else None,
+            None if contact is None else contact.id,
         )
+
+    def _added(
+        self, w: Waiting, notification: Id, contact: ContactPoint, verdict: Verdict, now: int
+    ) -> tuple[Any, ...]:
+        """A whole row, in the order of `DELIVERY`."""
+        delivery = ids.delivery_id(notification, verdict.step, contact.id)
+        state, reason, due, provider, version, slot, settled, contact_id = self._fields(
+            w, delivery, verdict, contact, now
+        )
+        return (
+            w.context.event.project, delivery, notification, verdict.step, verdict.channel.value, state, reason,
+            int(w.priority), due, contact_id, provider, version, 0, 0, False, slot, settled,
+        )  # fmt: skip
 
 
 def _only(contacts: Sequence[ContactPoint], wanted: Mapping[Id | None, Id]) -> tuple[ContactPoint, ...]:
-    return tuple(c for c in contacts if c.id in wanted)
+    """The contact points that the deliveries are for; all, where that isn't decided yet."""
+    return tuple(c for c in contacts if None in wanted or c.id in wanted)
 
 
 async def _still_deferred(tx: Tx, waiting: Sequence[Waiting]) -> set[Id]:

@@ -55,8 +55,7 @@ def weekday(day: int) -> int:
 def next_at(zone: str, minute: int, days: tuple[int, ...], after: int) -> int:
     """The first instant after `after` when it is `minute` on one of the weekdays `days`. ValueError without any."""
     today = day_of(zone, after)
-    # A day back, because the clocks may have crossed midnight twice; two weeks on, because a gap can swallow one.
-    for day in range(today - 1, today + 16):
+    for day in range(today, today + 8):
         if weekday(day) in days and (at := instant(zone, day, minute)) > after:
             return at
     raise ValueError("a calendar needs at least one weekday")

@@ -118,6 +118,7 @@ def look(zone: str, hours: Hours, minute: int) -> Look:
 
 
 def _opening(zone: str, kinds: list[tuple[Windows, bool]], now: int) -> int | None:
+    """The first instant from `now` on that no kind of windows closes."""
     at, moved = now, True
     while moved:
         if at > now + HORIZON:
@@ -139,7 +140,7 @@ def _closed_until(zone: str, windows: Windows, inside_is_open: bool, at: int) ->
 
 @lru_cache(maxsize=1 << 13)
 def _closed_on(zone: str, windows: Windows, inside_is_open: bool, utc_day: int) -> tuple[tuple[int, int], ...]:
-    """The closed stretches that touch a UTC day (0: 1970-01-01), in order, each to its very end."""
+    """The closed stretches that touch a UTC day (0: 1970-01-01), in order, each as long as one window or one gap."""
     begin, over = utc_day * DAY, (utc_day + 1) * DAY
     found = []
     for start, end in _stretches(zone, windows, inside_is_open, EPOCH_DAY + utc_day):
@@ -151,35 +152,25 @@ def _closed_on(zone: str, windows: Windows, inside_is_open: bool, utc_day: int) 
 
 
 def _stretches(zone: str, windows: Windows, inside_is_open: bool, day: int) -> Iterator[tuple[int, int]]:
-    if not inside_is_open:
-        yield from _merged(zone, windows, day)
-        return
     closed_since = 0
-    for start, end in _merged(zone, windows, day):
-        yield closed_since, start
-        closed_since = end
-    yield closed_since, _NEVER
+    for start, end in _instants(zone, windows, day):
+        if inside_is_open:
+            yield closed_since, start
+            closed_since = max(closed_since, end)
+        else:
+            yield start, end
+    if inside_is_open:
+        yield closed_since, _NEVER
 
 
-def _merged(zone: str, windows: Windows, day: int) -> Iterator[tuple[int, int]]:
-    """When the windows begin and end, those that touch or overlap as one, in order, from `day` on to the horizon."""
+def _instants(zone: str, windows: Windows, day: int) -> Iterator[tuple[int, int]]:
+    """When the windows begin and end, in the order of their beginnings, from `day` on to the horizon."""
     # From three days back: local days differ from UTC's, windows reach into the next day, clocks may cross midnight.
-    days = range(day - 3, day + HORIZON // DAY + 3)
-    merged: tuple[int, int] | None = None
-    for first in days:
+    for first in range(day - 3, day + HORIZON // DAY + 3):
         for window in sorted(windows, key=lambda window: window.start):
-            if weekday(first) not in window.days:
-                continue
-            start = instant(zone, first, window.start)
-            end = instant(zone, first + (window.end <= window.start), window.end, late=True)
-            if merged is None or start > merged[1]:
-                if merged is not None and merged[0] < merged[1]:
-                    yield merged
-                merged = (start, end)
-            else:
-                merged = (merged[0], max(merged[1], end))
-    if merged is not None and merged[0] < merged[1]:
-        yield merged
+            if weekday(first) in window.days:
+                last = first + (window.end <= window.start)
+                yield instant(zone, first, window.start), instant(zone, last, window.end, late=True)
 
 
 def _shown(windows: Windows) -> str:

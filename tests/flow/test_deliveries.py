@@ -1,0 +1,179 @@
+"""From due deliveries to outcomes: retries, failover, dead addresses, unknown outcomes, opt-outs, lost workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from clarion.clock import randomness
+from clarion.deliveries.notifications import timeline
+from clarion.directory.preferences import PreferenceChange, SetPreferences, preferences_of
+from clarion.model.delivery import Message, Outcome, accepted, failed
+from clarion.model.words import OutcomeKind
+from tests.composed import PROJECT, Installation, outcomes
+
+MAIL = {"channel": "email", "subject": "{{ event.data.n }}", "text": "for {{ recipient.id }}"}
+
+
+@pytest.fixture
+async def ada(clarion: Installation) -> Installation:
+    """An installation that knows ada and sends her mail."""
+    await clarion.people("ada")
+    await clarion.workflow("note", MAIL)
+    return clarion
+
+
+def one_after_another(*answers: Outcome) -> Callable[[Message], Outcome]:
+    left: Iterator[Outcome] = iter(answers)
+    return lambda _message: next(left, accepted())
+
+
+async def test_a_message_that_fails_for_a_moment_is_tried_again(ada: Installation) -> None:
+    # Given a provider that fails twice
+    transient = failed(OutcomeKind.TRANSIENT, "503")
+    ada.providers["first"].answer = one_after_another(transient, transient, accepted("ref-1"))
+
+    event = await ada.event("note", recipients=["ada"], data={"n": 1})
+    (found,) = await ada.settled(event)
+
+    # Then the third attempt sends it, under the same id, and all three are on record
+    delivery = found["deliveries"][0]
+    assert (delivery["state"], delivery["provider"]) == ("sent", "first")
+    assert [a["outcome"] for a in delivery["attempts"]] == ["transient", "transient", "accepted"]
+    assert [a["reference"] for a in delivery["attempts"]] == [None, None, "ref-1"]
+    assert len({m.delivery_id for m in ada.providers["first"].sent}) == 1
+    assert [m.attempt for m in ada.providers["first"].sent] == [1, 2, 3]
+
+
+async def test_after_three_retries_the_second_provider_takes_over(ada: Installation) -> None:
+    ada.providers["first"].answer = lambda _m: failed(OutcomeKind.TRANSIENT, "503")
+
+    (found,) = await ada.settled(await ada.event("note", recipients=["ada"], data={"n": 1}))
+
+    delivery = found["deliveries"][0]
+    assert (delivery["state"], delivery["provider"]) == ("sent", "second")
+    assert [a["provider"] for a in delivery["attempts"]] == ["first"] * 4 + ["second"]
+
+
+async def test_when_the_whole_chain_fails_the_delivery_has_failed(ada: Installation) -> None:
+    for provider in ada.providers.values():
+        provider.answer = lambda _m: failed(OutcomeKind.TRANSIENT, "503")
+
+    (found,) = await ada.settled(await ada.event("note", recipients=["ada"], data={"n": 1}))
+
+    assert outcomes([found]) == {"ada": ("failed", "retries_exhausted")}
+    assert len(found["deliveries"][0]["attempts"]) == 8
+
+
+async def test_an_account_that_is_set_up_wrongly_fails_over_at_once(ada: Installation) -> None:
+    ada.providers["first"].answer = lambda _m: failed(OutcomeKind.MISCONFIGURED, "535")
+
+    (found,) = await ada.settled(await ada.event("note", recipients=["ada"], data={"n": 1}))
+
+    assert [a["provider"] for a in found["deliveries"][0]["attempts"]] == ["first", "second"]
+
+
+async def test_an_address_that_bounces_is_suppressed_from_then_on(ada: Installation) -> None:
+    ada.providers["first"].answer = one_after_another(failed(OutcomeKind.BAD_ADDRESS, "550"))
+
+    first = await ada.settled(await ada.event("note", recipients=["ada"], data={"n": 1}))
+    second = await ada.settled(await ada.event("note", recipients=["ada"], data={"n": 2}))
+
+    assert outcomes(first) == {"ada": ("failed", "bad_address")}
+    assert outcomes(second) == {"ada": ("suppressed", "address_suppressed")}
+    assert ada.providers["second"].sent == []
+
+
+async def test_an_outcome_that_nobody_heard_is_never_repeated_where_the_workflow_says_hold(ada: Installation) -> None:
+    await ada.workflow("payment", MAIL, on_unknown="hold")
+    ada.providers["first"].answer = lambda _m: failed(OutcomeKind.UNCERTAIN, "timeout")
+
+    found = await ada.settled(await ada.event("payment", recipients=["ada"], data={"n": 1}))
+
+    assert outcomes(found) == {"ada": ("unknown", "unknown_outcome")}
+    assert len(ada.providers["first"].sent) == 1
+
+
+async def test_an_outcome_that_nobody_heard_is_repeated_and_marked_otherwise(ada: Installation) -> None:
+    ada.providers["first"].answer = one_after_another(failed(OutcomeKind.UNCERTAIN, "timeout"))
+
+    (found,) = await ada.settled(await ada.event("note", recipients=["ada"], data={"n": 1}))
+
+    assert [a["possible_duplicate"] for a in found["deliveries"][0]["attempts"]] == [False, True]
+
+
+async def test_an_opt_out_between_decision_and_send_is_obeyed(ada: Installation) -> None:
+    # Given a mail that waits for its next try
+    ada.providers["first"].answer = one_after_another(failed(OutcomeKind.THROTTLED, "429", retry_after=1_500))
+    event = await ada.event("note", recipients=["ada"], data={"n": 1})
+    await ada.sent()
+
+    # When ada switches mail off
+    change = PreferenceChange(recipient="ada", preferences=preferences_of([{"channel": "email", "enabled": False}]))
+    now = ada.clarion.clock.now()
+    await ada.clarion.bus.send(SetPreferences(project=PROJECT, now=now, changes=(change,)))
+
+    # Then it isn't sent any more
+    found = await ada.settled(event)
+    assert outcomes(found) == {"ada": ("suppressed", "opted_out")}
+    assert len(ada.providers["first"].sent) == 1
+
+
+async def test_a_message_that_is_too_large_fails_with_the_reason(ada: Installation) -> None:
+    await ada.workflow("long", {**MAIL, "text": "{{ event.data.text }}{{ event.data.text }}"})
+
+    found = await ada.settled(await ada.event("long", recipients=["ada"], data={"n": 1, "text": "x" * 200_000}))
+
+    assert outcomes(found) == {"ada": ("failed", "payload_invalid")}
+    assert ada.providers["first"].sent == []
+
+
+async def test_a_hanging_provider_slows_no_other(ada: Installation) -> None:
+    # Given a provider that answers nobody
+    ada.providers["first"].open.clear()
+    slow = await ada.event("note", recipients=["ada"], data={"n": 1})
+    await ada.sent()
+
+    # Then another channel goes on
+    await ada.workflow("ping", {"channel": "in_app", "title": "ping"})
+    found = await ada.settled(await ada.event("ping", recipients=["ada"], data={"n": 2}))
+    assert outcomes(found, "in_app") == {"ada": ("sent", None)}
+
+    ada.providers["first"].open.set()
+    assert outcomes(await ada.settled(slow)) == {"ada": ("sent", None)}
+
+
+async def test_what_a_dead_worker_was_sending_is_settled_as_uncertain(ada: Installation) -> None:
+    # Given a delivery under the lease of a worker that is no more
+    ada.providers["first"].answer = one_after_another(failed(OutcomeKind.THROTTLED, "429", retry_after=60_000))
+    event = await ada.event("note", recipients=["ada"], data={"n": 1})
+
+    async def attempted() -> bool:
+        return any(n["deliveries"][0]["attempts"] for n in await ada.notifications(event))
+
+    await ada.until(attempted)
+    dead = randomness(16)
+    await ada.clarion.db.write(lambda tx: tx.run("UPDATE deliveries SET state = 'sending', lease = :dead", dead=dead))
+
+    # When the sweeper comes by
+    (found,) = await ada.settled(event)
+
+    # Then nobody knows whether it left, and it is sent again, marked
+    attempts = found["deliveries"][0]["attempts"]
+    assert [a["outcome"] for a in attempts] == ["throttled", "uncertain", "accepted"]
+    assert attempts[-1]["possible_duplicate"] is True
+
+
+async def test_the_timeline_tells_the_whole_story_in_order(ada: Installation) -> None:
+    ada.providers["first"].answer = one_after_another(failed(OutcomeKind.TRANSIENT, "503"))
+    (found,) = await ada.settled(await ada.event("note", recipients=["ada"], data={"n": 1}))
+
+    story = await ada.clarion.db.read(lambda tx: timeline(tx, PROJECT, found["id"]))
+
+    kinds = ["EventAccepted", "NotificationDecided", "DeliveryAttempted", "DeliveryAttempted"]
+    assert [item["fact"] for item in story] == kinds
+    assert [item["at"] for item in story] == sorted(item["at"] for item in story)
+    (verdict,) = story[1]["detail"]["verdicts"]
+    assert (verdict["channel"], verdict["verdict"]) == ("email", "deliver")
+    assert verdict["trace"]
