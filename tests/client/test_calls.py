@@ -318,6 +318,13 @@ CALLS = [
         value=1,
     ),
     call_of(
+        "subscribers",
+        "author:7",
+        asks="GET /v1/topics/author%3A7/subscriptions",
+        answer={"items": [{"recipient": "ada", "created_at": "2027-03-14T09:00:00.000Z"}], "next": None},
+        value=[a.Subscriber(recipient="ada", created_at=NINE)],
+    ),
+    call_of(
         "workflows",
         asks="GET /v1/workflows",
         answer={"items": [{"key": "w", "version": 3, "source": "file", "on": ["t"], "steps": []}], "next": None},

@@ -176,6 +176,18 @@ def test_a_connection_that_went_stale_is_replaced_without_counting_as_a_failure(
     assert [request.connection == stub.asked[0].connection for request in stub.asked] == [True, True, False]
 
 
+def test_a_client_that_is_never_closed_leaves_nothing_open(stub: Stub) -> None:
+    script = f"""if True:
+        from clarion.client import Clarion
+        clarion = Clarion({stub.url!r}, {KEY!r})
+        clarion.send("t", to="ada")
+    """
+    told = subprocess.run(
+        [sys.executable, "-W", "always", "-c", script], check=True, capture_output=True, text=True, timeout=30
+    )
+    assert told.stderr == ""
+
+
 def test_threads_may_share_a_client(stub: Stub) -> None:
     with Clarion(stub.url, KEY) as clarion, ThreadPoolExecutor(8) as crowd:
         answers = list(crowd.map(lambda n: clarion.send("t", {"n": n}, to="ada"), range(200)))
@@ -204,7 +216,10 @@ def test_a_blocking_client_that_was_used_before_a_fork_works_on_both_sides(stub:
             os._exit(0)
         sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """
-    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, timeout=30)
+    forked = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], check=True, capture_output=True, text=True, timeout=30
+    )
+    assert forked.stderr == ""
 
     spoke: dict[str, set[int]] = {}
     for request in stub.asked:

@@ -41,6 +41,10 @@ class Comment(NamedTuple):
     text: str
 
 
+def _article(id: int, author: str, title: str, body: str, quiet: int) -> Article:
+    return Article(id, author, title, body, bool(quiet))  # SQLite has no booleans
+
+
 class Store:
     """The blog's own data. Threads may share it."""
 
@@ -71,14 +75,14 @@ class Store:
 
     def articles(self, author: str | None = None) -> list[Article]:
         rows = self._rows("select * from articles where ?1 is null or author = ?1 order by id desc limit 50", author)
-        return [Article(*row) for row in rows]
+        return [_article(*row) for row in rows]
 
     def article(self, id: int) -> Article | None:
-        return next((Article(*row) for row in self._rows("select * from articles where id = ?", id)), None)
+        return next((_article(*row) for row in self._rows("select * from articles where id = ?", id)), None)
 
     def add_article(self, author: str, title: str, body: str, quiet: bool) -> Article:
         made = "insert into articles (author, title, body, quiet) values (?, ?, ?, ?) returning *"
-        return Article(*self._rows(made, author, title, body, quiet)[0])
+        return _article(*self._rows(made, author, title, body, quiet)[0])
 
     def comments(self, article: int) -> list[Comment]:
         return [Comment(*row) for row in self._rows("select * from comments where article = ? order by id", article)]

@@ -124,6 +124,7 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
     attributes: dict[str, Any] | None = None
     quiet_hours: list[Window] | None = None
     delivery_windows: list[Window] | None = None
+    attention_budget: int | None = None
 
 
 class Upserted(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,6 +182,13 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True):
     """A person's preferences."""
 
     preferences: list[Preference] = []
+
+
+class Subscriber(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who follows a topic."""
+
+    recipient: str
+    created_at: datetime | None = None
 
 
 class Subscribed(msgspec.Struct, frozen=True, kw_only=True):

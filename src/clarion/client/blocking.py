@@ -65,8 +65,8 @@ class _Connections:
 
     def __init__(self, server: Server, timeout: float) -> None:
         self._server, self._timeout = server, timeout
-        self._tls = ssl.create_default_context() if server.scheme == "https" else None
         self._idle: list[HTTPConnection] = []
+        self._tls = ssl.create_default_context() if server.scheme == "https" else None
         self._process = os.getpid()
         self._closed = False
 
@@ -81,8 +81,9 @@ class _Connections:
             return Lost(f"{type(error).__name__}: {error}")
 
     def _kept(self) -> HTTPConnection | None:
-        if self._process != os.getpid():  # forked: these sockets are the parent's
-            self._idle, self._process = [], os.getpid()
+        if self._process != os.getpid():  # forked: these sockets are the parent's, who goes on with them
+            self._process = os.getpid()
+            self._close_idle()
         try:
             return self._idle.pop()
         except IndexError:
@@ -112,8 +113,14 @@ class _Connections:
             connection.close()
         return answer
 
+    def __del__(self) -> None:
+        self.close()  # a client may live as long as its program, which then needn't close it
+
     def close(self) -> None:
         """Closes what is idle; a connection in use is closed at the end of its call."""
         self._closed = True
+        self._close_idle()
+
+    def _close_idle(self) -> None:
         while self._idle:
             self._idle.pop().close()

@@ -191,7 +191,7 @@ def _set_preferences(method: str, recipient: str, preferences: Iterable[Preferen
 
 
 def subscribe(topic: str, recipients: str | Iterable[str]) -> Plan[int]:
-    """Makes people follow a topic, 10,000 a request; answers how many were subscribed."""
+    """Makes people follow a topic, 10,000 a request; answers how many didn't yet."""
     done = 0
     for run in chunks(map(_encode, _many(recipients)), SUBSCRIBERS, BODY_BYTES):
         target = path("topics", topic, "subscriptions")
@@ -200,12 +200,17 @@ def subscribe(topic: str, recipients: str | Iterable[str]) -> Plan[int]:
 
 
 def unsubscribe(topic: str, recipients: str | Iterable[str]) -> Plan[int]:
-    """Makes people leave a topic, 10,000 a request; answers how many were removed."""
+    """Makes people leave a topic, 10,000 a request; answers how many did follow it."""
     done = 0
     for run in chunks(map(_encode, _many(recipients)), SUBSCRIBERS, BODY_BYTES):
         target = path("topics", topic, "subscriptions", "remove")
         done += (yield from _post_run(target, "recipients", run, a.Removed)).removed
     return done
+
+
+def subscribers(topic: str) -> Listing[a.Subscriber]:
+    """Who follows a topic."""
+    return Listing(("topics", topic, "subscriptions"), a.Subscriber)
 
 
 def preview(event: Event, *, at: datetime | None = None) -> Plan[list[a.Preview]]:

@@ -123,6 +123,7 @@ class Calls:
 
     subscribe = _Call(calls.subscribe)
     unsubscribe = _Call(calls.unsubscribe)
+    subscribers = _List(calls.subscribers)
 
     workflows = _List(calls.workflows)
     workflow = _Call(calls.workflow)

@@ -33,6 +33,7 @@ class ProfileFields(TypedDict, total=False):
     attributes: dict[str, Any] | None
     quiet_hours: list[WindowFields] | None
     delivery_windows: list[WindowFields] | None
+    attention_budget: int | None
 
 
 class RecipientFields(ProfileFields, total=False):
