@@ -27,7 +27,7 @@ steps:
     text: "{{ event.data.n }}"
 """
 }
-KILLS = 20
+KILLS = {"sqlite": 20, "postgresql": 8}
 MOST_IN_FLIGHT = 20  #: connections that the SMTP provider opens at most
 
 
@@ -69,14 +69,15 @@ class Crowd:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_twenty_kills_under_load_lose_nothing(tmp_path: Path, stores: dict[str, str], smtp_sink: SmtpSink) -> None:
+def test_kill_after_kill_under_load_loses_nothing(tmp_path: Path, stores: dict[str, str], smtp_sink: SmtpSink) -> None:
     lots = random.Random(11)
     with Server(tmp_path / "c", WORKFLOW, mail_through(smtp_sink.port), stores) as server:
         # Given clients that report without a pause
         crowd = Crowd(server, 4)
 
         # When the server is killed twenty times
-        for _ in range(KILLS):
+        kills = KILLS[stores["CLARION_DATABASE_URL"].partition(":")[0]]
+        for _ in range(kills):
             eventually(partial(crowd.went_on, len(crowd.accepted)), 20)
             time.sleep(lots.uniform(0.05, 0.5))
             server.kill()
@@ -92,7 +93,7 @@ def test_twenty_kills_under_load_lose_nothing(tmp_path: Path, stores: dict[str, 
 
         # And twice only what was in flight at a kill, under the same Message-ID
         twice = {subject: n for subject, n in arrived().items() if n > 1}
-        assert sum(n - 1 for n in twice.values()) <= KILLS * MOST_IN_FLIGHT
+        assert sum(n - 1 for n in twice.values()) <= kills * MOST_IN_FLIGHT
         ids = {(str(m.message["Subject"]), str(m.message["Message-ID"])) for m in smtp_sink.mails}
         assert len(ids) == len(arrived())
 

@@ -18,8 +18,9 @@ from clarion.deliveries.carry import deliver
 from clarion.deliveries.claim import Claimed, claim
 from clarion.deliveries.interface import Provider, Report
 from clarion.deliveries.outcomes import Attempt, Outcomes
+from clarion.deliveries.pace import Pace
 from clarion.deliveries.rendering import Ready, Renderer
-from clarion.model.delivery import Outcome, failed
+from clarion.model.delivery import Message, Outcome, failed
 from clarion.model.ids import Id
 from clarion.model.jobs import REVIEW, Job
 from clarion.model.words import OutcomeKind, Priority
@@ -57,9 +58,10 @@ class Dispatcher:
         lease: Lease,
         announce: Callable[[Sequence[Job]], Awaitable[None]],
         max_in_flight: int,
+        pace: Pace,
     ) -> None:
         self._db, self._clock, self.providers, self._renderer = db, clock, providers, renderer
-        self._outcomes, self._lease, self._announce = outcomes, lease, announce
+        self._outcomes, self._lease, self._announce, self._pace = outcomes, lease, announce, pace
         self._most = {name: min(max_in_flight, p.max_in_flight) for name, p in providers.items()}
         self._in_flight = dict.fromkeys(providers, 0)
         self._bells: dict[str, Callable[[], None]] = {}
@@ -96,6 +98,10 @@ class Dispatcher:
         now, lease = self._clock.now(), self._lease.id
         claimed: list[Claimed] = []
         review = False
+        if (wait := self._pace.wait(provider, now)) > 0:  # its rate is used up: come back when it isn't
+            asyncio.get_running_loop().call_later(wait / 1000, self._bells.get(provider, lambda: None))
+            return 0
+        free, shared = (min(room, self._pace.burst(provider)) for room in (free, shared))
         for priorities, room in ((URGENT, free), (ALL, shared)):
             if (most := room - len(claimed)) > 0:
                 work = partial(claim, provider=provider, priorities=priorities, most=most, lease=lease, now=now)
@@ -127,7 +133,9 @@ class Dispatcher:
             self._refuse_broken(ready, report)
             if not self._lease.alive():
                 raise _LeaseLost
-            await deliver(provider, [r.message for r in ready.values() if r.message is not None], started, report)
+            messages = [r.message for r in ready.values() if r.message is not None]
+            parts = await self._pace.parts(provider.name, messages, self._clock.now())
+            await asyncio.gather(*(self._deliver_at(provider, at, part, report) for at, part in parts))
         except _LeaseLost:
             log.warning("not sent: this worker's lease ran out", provider=provider.name, count=len(left))
             self._give_room(provider.name, len(left))  # whoever declared the lease over settles them
@@ -136,6 +144,12 @@ class Dispatcher:
             log.error("sending failed", provider=provider.name, error=type(error).__name__, exc_info=error)
         for delivery in list(left):
             report(delivery, failed(OutcomeKind.TRANSIENT, "internal", "the worker failed before it could send"))
+
+    async def _deliver_at(self, provider: Provider, at: int, messages: Sequence[Message], report: Report) -> None:
+        now = self._clock.now()
+        if at > now:
+            await asyncio.sleep((at - now) / 1000)
+        await deliver(provider, messages, max(at, now), report)
 
     def _refuse_broken(self, ready: Mapping[Id, Ready], report: Report) -> None:
         for delivery, r in ready.items():

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from clarion.clock import DAY, Clock, randomness
-from clarion.directory.recipients import PutRecipients
+from clarion.directory.recipients import Put, PutRecipients
 from clarion.events.intake import Draft
 from clarion.ledger.bus import Command, CommandBus
 from clarion.ledger.facts import EventAccepted
@@ -51,7 +51,7 @@ class AcceptEvents(Command[list[Accepted | Invalid]], frozen=True, kw_only=True)
     entries: tuple[Entry, ...]
 
 
-PutProfiles = Callable[[Tx, PutRecipients], Awaitable[object]]
+PutProfiles = Callable[[Tx, PutRecipients], Awaitable[Sequence[Put]]]
 
 _EVENT = (
     "project",
@@ -141,7 +141,9 @@ class Acceptance:
         now = command.now
         profiles = [p for _, entry in new for p in entry.draft.profiles]
         if profiles:
-            await self._put_profiles(tx, PutRecipients(project=command.project, now=now, drafts=tuple(profiles)))
+            puts = await self._put_profiles(tx, PutRecipients(project=command.project, now=now, drafts=tuple(profiles)))
+            if refused := next((put.error for put in puts if put.error is not None), None):
+                raise refused
         await tx.insert(tables.events, _EVENT, [self._event_row(now, event, entry) for event, entry in new])
         await tx.insert(tables.shards, _SHARD, [row for event, entry in new for row in _shard_rows(now, event, entry)])
         await tx.append(

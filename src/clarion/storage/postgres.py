@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import asyncpg
 from sqlalchemy import Table
 
-from clarion.model.errors import Unavailable
+from clarion.model.errors import Invalid, Unavailable
 from clarion.storage.database import Database, Dialect, Lane, Row, Tx, Work
 from clarion.storage.statements import Statement, compiled, for_postgres, insert_text
 
@@ -30,6 +30,18 @@ _AWAY = (
     OSError,
     TimeoutError,
 )
+
+
+#: Values that PostgreSQL has no place for: a NUL in a text, a number beyond its column.
+_UNFIT = (
+    asyncpg.CharacterNotInRepertoireError,
+    asyncpg.UntranslatableCharacterError,
+    asyncpg.NumericValueOutOfRangeError,
+)
+
+
+def _unfit() -> Invalid:
+    return Invalid("invalid_field", "a value holds what can't be stored: a NUL character, or a number without bounds")
 
 
 class PostgresTx(Tx):
@@ -107,6 +119,8 @@ class PostgresDatabase(Database):
             except _AGAIN as error:
                 if attempt == TRIES:
                     raise Unavailable("PostgreSQL found no way through concurrent writes; try again") from error
+            except _UNFIT as error:
+                raise _unfit() from error
             except _AWAY as error:
                 raise Unavailable(f"PostgreSQL can't take it now ({type(error).__name__})") from error
         raise AssertionError("unreachable")
@@ -115,6 +129,8 @@ class PostgresDatabase(Database):
         try:
             async with self._pool.acquire(timeout=30) as connection:
                 return await work(PostgresTx(connection))
+        except _UNFIT as error:
+            raise _unfit() from error
         except _AWAY as error:
             raise Unavailable(f"PostgreSQL can't answer now ({type(error).__name__})") from error
 

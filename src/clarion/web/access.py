@@ -1,6 +1,6 @@
-"""Who may call what: the one table of route -> permission, and the check that every request passes.
+"""Who may call what: tables of the routes for keys, for recipient tokens and for everybody, and the check at the door.
 
-A route that isn't in the table can't be called; a test holds that none is missing.
+Every route stands in exactly one of them; a test holds that. One that stands in none can't be called.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from clarion.bootstrap import Clarion
 from clarion.model.errors import Forbidden, Invalid
 from clarion.security.keys import Principal
 from clarion.security.roles import Permission, allows
+from clarion.security.tokens import Claims, TokenPurpose, verify
 
 #: Answers without a key. The reason stands beside each.
 OPEN: Final = {
@@ -21,6 +22,14 @@ OPEN: Final = {
     "/metrics": "Prometheus; closed by [api] open_docs = false",
     "/openapi.json": "closed by [api] open_docs = false",
     "/docs": "closed by [api] open_docs = false",
+    "/docs/oauth2-redirect": "belongs to /docs",
+    "/": "leads to the dashboard",
+    "/dashboard": "a page that holds nothing: its script asks for a key",
+    "/dashboard/outbox": "leads into the dashboard",
+    "/dashboard/email": "a frame that holds nothing",
+    "/static/{path:path}": "files that hold nothing",
+    "/preferences": "a page that holds nothing: its script sends the token of its address",
+    "/unsubscribe/{token}": "the sealed token in the path says for whom and what (RFC 8058: no other credentials)",
 }
 
 #: Method and path template -> what the key's role must allow.
@@ -50,6 +59,7 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("POST", "/v1/recipients/{id}/contacts"): Permission.RECIPIENTS_WRITE,
     ("GET", "/v1/recipients/{id}/contacts"): Permission.RECIPIENTS_READ,
     ("DELETE", "/v1/recipients/{id}/contacts/{contact_id}"): Permission.RECIPIENTS_WRITE,
+    ("POST", "/v1/recipients/{id}/tokens"): Permission.TOKENS_CREATE,
     ("GET", "/v1/recipients/{id}/preferences"): Permission.PREFERENCES_READ,
     ("PUT", "/v1/recipients/{id}/preferences"): Permission.PREFERENCES_WRITE,
     ("PATCH", "/v1/recipients/{id}/preferences"): Permission.PREFERENCES_WRITE,
@@ -71,11 +81,43 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("GET", "/v1/projects"): Permission.PROJECTS_READ,
 }
 
+_INBOX: Final = (TokenPurpose.INBOX,)
+_EITHER: Final = (TokenPurpose.INBOX, TokenPurpose.PREFERENCES)
+
+#: Method and path template -> the purposes of recipient tokens that open it. Such a token is good for one person's own
+#: things; one for preferences stands in mails, which get forwarded, so that it opens no inbox.
+RECIPIENT_ROUTES: Final[dict[tuple[str, str], tuple[TokenPurpose, ...]]] = {
+    ("GET", "/v1/inbox"): _INBOX,
+    ("GET", "/v1/inbox/counts"): _INBOX,
+    ("POST", "/v1/inbox/{id}/seen"): _INBOX,
+    ("POST", "/v1/inbox/{id}/read"): _INBOX,
+    ("POST", "/v1/inbox/{id}/unread"): _INBOX,
+    ("POST", "/v1/inbox/{id}/archive"): _INBOX,
+    ("POST", "/v1/inbox/{id}/unarchive"): _INBOX,
+    ("POST", "/v1/inbox/{id}/snooze"): _INBOX,
+    ("POST", "/v1/inbox/read-all"): _INBOX,
+    ("GET", "/v1/inbox/preferences"): _EITHER,
+    ("PUT", "/v1/inbox/preferences"): _EITHER,
+    ("PATCH", "/v1/inbox/preferences"): _EITHER,
+    ("GET", "/v1/inbox/profile"): _EITHER,
+    ("PATCH", "/v1/inbox/profile"): _EITHER,
+}
+
 
 def clarion_of(request: Request) -> Clarion:
     """The composed application behind a request."""
     found: Clarion = request.app.state.clarion
     return found
+
+
+class TooMany(Invalid):
+    """Over the API's rate limit; `retry_after` in ms."""
+
+    status = 429
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("rate_limited", "too many requests with this key: wait as long as Retry-After says")
+        self.retry_after = retry_after
 
 
 class Unauthorized(Invalid):
@@ -87,20 +129,45 @@ class Unauthorized(Invalid):
         super().__init__("unauthorized", detail)
 
 
+def _bearer(request: Request, wanted: str) -> str:
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not credentials.strip():
+        raise Unauthorized(f"this call needs a {wanted}: send the header `Authorization: Bearer <{wanted}>`")
+    return credentials.strip()
+
+
+def _route(request: Request) -> tuple[str, str]:
+    path = request.scope["route"].path if "route" in request.scope else request.url.path
+    return request.method, path
+
+
+async def recipient(request: Request) -> Claims:
+    """Whom the recipient token in the header stands for, if the table lets its purpose call this route. Raises 401."""
+    clarion = clarion_of(request)
+    token = _bearer(request, "recipient token")
+    return verify(clarion.ring, token, clarion.clock.now(), *RECIPIENT_ROUTES.get(_route(request), ()))
+
+
 async def caller(request: Request) -> Principal:
     """The principal behind the bearer key, if the table lets its role call this route. Raises 401, 403 or 429."""
     clarion = clarion_of(request)
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not key:
-        raise Unauthorized("this call needs a key: send the header `Authorization: Bearer <key>`")
-    principal = await clarion.keys.principal(key.strip(), clarion.clock.now())
+    principal = await clarion.keys.principal(_bearer(request, "key"), clarion.clock.now())
     if principal is None:
         raise Unauthorized("this key isn't known, was revoked or has expired")
-    route = request.scope["route"].path if "route" in request.scope else request.url.path
-    permission = PERMISSIONS.get((request.method, route))
+    permission = PERMISSIONS.get(_route(request))
     if permission is None or not allows(principal.role, permission):
         raise Forbidden(f"the role {principal.role} may not do this")
+    await _within_rate(clarion, principal)
     return principal
+
+
+async def _within_rate(clarion: Clarion, principal: Principal) -> None:
+    """One token of the key's bucket. Raises 429."""
+    api = clarion.settings.api
+    bucket = f"api:{principal.key_id.hex()}"
+    answer = await clarion.api_limits.allow(bucket, api.rate_per_second, api.burst, clarion.clock.now())
+    if not answer.allowed:
+        raise TooMany(answer.retry_after)
 
 
 async def project(request: Request, principal: Annotated[Principal, Depends(caller)]) -> int:
@@ -109,5 +176,6 @@ async def project(request: Request, principal: Annotated[Principal, Depends(call
 
 
 Caller = Annotated[Principal, Depends(caller)]
+Person = Annotated[Claims, Depends(recipient)]
 Project = Annotated[int, Depends(project)]
 App = Annotated[Clarion, Depends(clarion_of)]

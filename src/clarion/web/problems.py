@@ -37,6 +37,8 @@ def problem(status: int, code: str, detail: str, where: str | None = None, **hea
 def of_invalid(error: Invalid) -> Response:
     """The problem that an error meant for people tells."""
     extra = {"WWW_Authenticate": "Bearer"} if error.status == 401 else {}
+    if (retry_after := getattr(error, "retry_after", None)) is not None:
+        extra["Retry_After"] = str(-(-retry_after // 1000))
     return problem(error.status, error.code, error.detail, error.where, **extra)
 
 
