@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from clarion.decisions.rules import effective
+from clarion.decisions.rules.effective import effective
 from clarion.model.people import Preference, Tenant
 from clarion.model.words import Channel, OnLimit
 from clarion.model.workflow import ChannelDefault

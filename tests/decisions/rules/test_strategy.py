@@ -89,6 +89,20 @@ def test_what_goes_out_now_comes_before_what_is_gathered() -> None:
     assert outcome(both) == {"push": "digest digest", "email": USED}
 
 
+def test_those_after_a_gathered_one_take_no_slot() -> None:
+    mixed = (*steps(PUSH, digest=Digest(mode="fixed", window=MINUTE)), *steps(PUSH, EMAIL)[1:])
+    of = alternatives(PUSH, EMAIL, workflow={"steps": mixed}, buckets={0: Bucket("k")})
+    assert [candidate.request for candidate in prepared(of)] == [None, None]
+    assert outcome(of) == {"push": "digest digest", "email": USED}
+
+
+def test_what_a_full_cap_gathers_comes_before_what_is_put_off() -> None:
+    digest = (Preference(channel=PUSH, on_limit=OnLimit.DIGEST),)
+    closed = {"delivery_windows": (window("06:00", "07:00", channel=EMAIL),)}
+    of = alternatives(PUSH, EMAIL, preferences=digest, profile=closed, buckets={0: Bucket("k")})
+    assert outcome(of, {0: FULL}) == {"push": "digest cap_hour", "email": USED}
+
+
 def test_a_loser_holds_no_slot_and_opens_no_bucket() -> None:
     lookback = {"digest": Digest(mode="lookback", window=MINUTE)}
     of = alternatives(PUSH, EMAIL, workflow=lookback, buckets={0: Bucket("k"), 1: Bucket("k")})

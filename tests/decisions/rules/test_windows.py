@@ -51,6 +51,8 @@ def email(now: int = NOW, **more: Any) -> Verdict:
         ("UTC", "2027-05-14 07:00", [window("22:00", "08:00", FRI)], None),
         ("UTC", "2027-05-16 12:00", [window("00:00", "24:00", SUN)], "2027-05-17 00:00"),
         ("UTC", "2027-05-16 23:59", [window("18:00", "24:00")], "2027-05-17 00:00"),
+        ("America/New_York", "2027-05-11 20:30", [window("22:00", "21:00")], "2027-05-11 21:00"),
+        ("America/New_York", "2027-05-11 21:30", [window("22:00", "21:00")], None),
         # Windows that touch or overlap are one stretch.
         ("UTC", "2027-05-11 23:00", [NIGHT, window("08:00", "09:00")], "2027-05-12 09:00"),
         ("UTC", "2027-05-11 23:00", [NIGHT, window("07:00", "10:30")], "2027-05-12 10:30"),
@@ -99,6 +101,13 @@ def test_send_windows_wait_for_the_next_opening() -> None:
     # Then Friday evening waits for Monday morning, and office hours don't wait
     assert open_again("UTC", at("UTC", "2027-05-14 18:00"), office) == at("UTC", "2027-05-17 09:00")
     assert open_again("UTC", at("UTC", "2027-05-14 17:59"), office) is None
+
+
+def test_openings_may_overlap_and_contain_one_another() -> None:
+    openings = (window("09:00", "18:00"), window("10:00", "11:00"), window("17:00", "19:00"))
+    assert open_again("UTC", at("UTC", "2027-05-11 12:00"), *openings) is None
+    assert open_again("UTC", at("UTC", "2027-05-11 18:30"), *openings) is None
+    assert open_again("UTC", at("UTC", "2027-05-11 19:00"), *openings) == at("UTC", "2027-05-12 09:00")
 
 
 def test_a_weekly_opening_that_the_change_of_the_clock_swallows_is_missed_once() -> None:
