@@ -100,7 +100,7 @@ class Installation:
         while asyncio.get_running_loop().time() < deadline:
             open_shards = await self.rows("SELECT 1 FROM shards WHERE event_id = :e AND done = :no", e=event, no=False)
             found = await self.notifications(event)
-            if not open_shards and not any(d["state"] in MOVING for n in found for d in n["deliveries"]):
+            if not open_shards and not any(moving(d) for n in found for d in n["deliveries"]):
                 return found
             await asyncio.sleep(0.02)
         raise AssertionError(f"not settled: {[d for n in found for d in n['deliveries']]}")
@@ -123,6 +123,11 @@ class Installation:
     async def rows(self, text: str, **values: Any) -> list[dict[str, Any]]:
         found = await self.clarion.db.read(lambda tx: tx.fetch(text, **values))
         return [dict(zip(row.keys(), row, strict=True)) for row in found]
+
+
+def moving(delivery: Mapping[str, Any]) -> bool:
+    """Whether it is on its way, or on its way back to be decided again."""
+    return delivery["state"] in MOVING or (delivery["state"] == "deferred" and delivery["reason"] is None)
 
 
 def outcomes(notifications: Sequence[Mapping[str, Any]], channel: str = "email") -> dict[str, tuple[str, str | None]]:
