@@ -100,15 +100,23 @@ def certificates() -> Certificates:
             .not_valid_after(begin + timedelta(days=36_500))
         )
 
+    # What Python 3.13 asks of certificates (VERIFY_X509_STRICT) besides the names.
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+    usage = dict.fromkeys(
+        ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False
+    ) | {"key_cert_sign": True, "crl_sign": True, "encipher_only": False, "decipher_only": False}
     authority = (
         certificate(authority_name, authority_key)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.KeyUsage(**usage), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     names = [x509.DNSName("localhost"), x509.DNSName("hook.test"), x509.IPAddress(ip_address("127.0.0.1"))]
     server = (
         certificate(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]), server_key)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(issuer, critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

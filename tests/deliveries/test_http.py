@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
-from typing import NamedTuple
 
 import pytest
 
 from clarion.clock import SystemClock
-from clarion.deliveries.http import GUARDED_CLIENTS, MOST_READ, HttpClient
-from clarion.deliveries.interface import HttpRequest, HttpResponse
+from clarion.deliveries.http import MOST_READ, HttpClient
+from clarion.deliveries.interface import Guard, HttpRequest, HttpResponse
 from clarion.model.delivery import Outcome
-from clarion.model.errors import Invalid
 from clarion.model.words import OutcomeKind
+from clarion.security.outbound import Destination, OutboundGuard
 from tests.deliveries.tcp import Handler, certificates, deaf_port, free_port, listening
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -27,8 +26,8 @@ async def client() -> AsyncIterator[HttpClient]:
     await made.aclose()
 
 
-def post(url: str, *, timeout: int = 10_000, guarded: bool = False, **headers: str) -> HttpRequest:
-    return HttpRequest(url=url, body=b'{"hello": 1}', headers=headers, timeout=timeout, guarded=guarded)
+def post(url: str, *, timeout: int = 10_000, guard: Guard | None = None, **headers: str) -> HttpRequest:
+    return HttpRequest(url=url, body=b'{"hello": 1}', headers=headers, timeout=timeout, guard=guard)
 
 
 async def outcome(client: HttpClient, request: HttpRequest) -> tuple[OutcomeKind, str | None]:
@@ -105,14 +104,10 @@ async def test_an_untrusted_certificate_ends_it_before_anything_is_sent() -> Non
 
 
 async def test_a_certificate_for_another_name_ends_it_too(client: HttpClient) -> None:
-    async def resolve(url: str) -> Place:
-        return Place("other.test", port, ["127.0.0.1"])
-
-    guarded = HttpClient(SystemClock(), resolve, extra_ca=certificates().authority)
     async with listening(answering(OK), certificates().server) as port:
-        seen = await outcome(guarded, post(f"https://other.test:{port}/", guarded=True))
+        url = f"https://other.test:{port}/"
+        seen = await outcome(client, post(url, guard=leading(url, "other.test", port, "127.0.0.1")))
     assert seen == (OutcomeKind.TRANSIENT, "tls")
-    await guarded.aclose()
 
 
 async def test_a_server_that_speaks_no_tls_was_not_sent(client: HttpClient) -> None:
@@ -323,30 +318,16 @@ async def test_a_retry_after_date_counts_from_the_answer(client: HttpClient) -> 
 # --- addresses given by users ---
 
 
-class Place(NamedTuple):
-    host: str
-    port: int
-    addresses: Sequence[str]
+def leading(url: str, host: str, port: int, *addresses: str) -> Guard:
+    """A guard that has checked this."""
 
-
-def guard(place: Place | Exception) -> Callable[[str], Awaitable[Place]]:
-    async def check(url: str) -> Place:
-        if isinstance(place, Exception):
-            raise place
-        return place
+    async def check(_: str) -> Destination:
+        return Destination(url=url, host=host, port=port, addresses=addresses)
 
     return check
 
 
-async def guarded_call(url: str, place: Place | Exception) -> HttpResponse | Outcome:
-    client = HttpClient(SystemClock(), guard(place), extra_ca=certificates().authority)
-    try:
-        return await client.call(post(url, guarded=True))
-    finally:
-        await client.aclose()
-
-
-async def test_a_guarded_request_goes_to_the_checked_address_whatever_the_name_says_now() -> None:
+async def test_a_guarded_request_goes_to_the_checked_address_whatever_the_name_says_now(client: HttpClient) -> None:
     # Given a name that only the guard can resolve
     asked: list[bytes] = []
 
@@ -356,19 +337,34 @@ async def test_a_guarded_request_goes_to_the_checked_address_whatever_the_name_s
 
     async with listening(serve, certificates().server) as port:
         # When it is called over TLS, whose certificate names the host and not the address
-        answered = await guarded_call(f"https://hook.test:{port}/x", Place("hook.test", port, ["127.0.0.1"]))
+        url = f"https://hook.test:{port}/x"
+        answered = await answer(client, post(url, guard=leading(url, "hook.test", port, "127.0.0.1")))
     # Then it came to the checked address, and the host was told by its name
-    assert isinstance(answered, HttpResponse), answered
+    assert answered.status == 200
     assert b"host: hook.test:%d" % port in asked[0].lower()
 
 
-async def test_the_next_checked_address_is_tried_if_one_takes_no_connection() -> None:
+async def test_the_url_that_was_checked_is_the_one_that_is_called(client: HttpClient) -> None:
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await read_request(reader))
+        writer.write(OK)
+
+    async with listening(serve) as port:
+        guard = leading(f"http://hook.test:{port}/checked", "hook.test", port, "127.0.0.1")
+        await answer(client, post(f"http://HOOK.test:{port}/given", guard=guard))
+    assert asked[0].startswith(b"POST /checked ")
+
+
+async def test_the_next_checked_address_is_tried_if_one_takes_no_connection(client: HttpClient) -> None:
     async with listening(answering(OK)) as port:
-        answered = await guarded_call(f"http://hook.test:{port}/", Place("hook.test", port, ["127.0.0.9", "127.0.0.1"]))
-    assert isinstance(answered, HttpResponse), answered
+        url = f"http://hook.test:{port}/"
+        answered = await answer(client, post(url, guard=leading(url, "hook.test", port, "127.0.0.9", "127.0.0.1")))
+    assert answered.status == 200
 
 
-async def test_after_an_uncertain_end_no_other_address_is_tried() -> None:
+async def test_after_an_uncertain_end_no_other_address_is_tried(client: HttpClient) -> None:
     calls = 0
 
     async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -377,23 +373,22 @@ async def test_after_an_uncertain_end_no_other_address_is_tried() -> None:
         await read_request(reader)
 
     async with listening(count) as port:
-        answered = await guarded_call(f"http://hook.test:{port}/", Place("hook.test", port, ["127.0.0.1"] * 3))
-    assert isinstance(answered, Outcome)
-    assert (answered.kind, calls) == (OutcomeKind.UNCERTAIN, 1)
+        url = f"http://hook.test:{port}/"
+        seen = await outcome(client, post(url, guard=leading(url, "hook.test", port, "127.0.0.1", "127.0.0.1")))
+    assert (seen[0], calls) == (OutcomeKind.UNCERTAIN, 1)
 
 
-async def test_a_forbidden_destination_is_a_bad_address() -> None:
-    answered = await guarded_call(
-        "http://hook.test/", Invalid("forbidden_destination", "it leads into a private network")
-    )
-    assert isinstance(answered, Outcome)
-    assert (answered.kind, answered.code) == (OutcomeKind.BAD_ADDRESS, "forbidden_destination")
+@pytest.mark.parametrize("url", ["https://10.0.0.1/", "https://localhost/", "http://169.254.169.254/", "gopher://x/"])
+async def test_what_the_guard_refuses_is_a_bad_address(client: HttpClient, url: str) -> None:
+    assert await outcome(client, post(url, guard=OutboundGuard())) == (OutcomeKind.BAD_ADDRESS, "forbidden_address")
 
 
-async def test_a_name_that_cannot_be_resolved_now_may_be_later() -> None:
-    answered = await guarded_call("http://hook.test/", OSError("no such host"))
-    assert isinstance(answered, Outcome)
-    assert (answered.kind, answered.code) == (OutcomeKind.TRANSIENT, "dns")
+async def test_a_name_that_cannot_be_resolved_now_may_be_later(client: HttpClient) -> None:
+    async def unknown(host: str, port: int) -> list[str]:
+        raise OSError("no such host")
+
+    seen = await outcome(client, post("https://hook.test/", guard=OutboundGuard(resolve=unknown)))
+    assert seen == (OutcomeKind.TRANSIENT, "dns")
 
 
 @pytest.mark.parametrize(
@@ -410,7 +405,7 @@ async def test_a_name_that_cannot_be_resolved_now_may_be_later() -> None:
         "not a url",
     ],
 )
-async def test_a_url_that_guard_and_client_read_differently_is_not_called(url: str) -> None:
+async def test_a_url_that_guard_and_client_read_differently_is_not_called(client: HttpClient, url: str) -> None:
     called = False
 
     async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -418,38 +413,27 @@ async def test_a_url_that_guard_and_client_read_differently_is_not_called(url: s
         called = True
 
     async with listening(note) as port:
-        # Given a guard that read something harmless
-        answered = await guarded_call(url.format(port=port), Place("hook.test", port, ["192.0.2.1"]))
-    assert isinstance(answered, Outcome)
-    assert (answered.kind, answered.code) == (OutcomeKind.BAD_ADDRESS, "forbidden_destination")
+        # Given a guard that let the URL pass and read something harmless
+        guard = leading(url.format(port=port), "hook.test", port, "192.0.2.1")
+        seen = await outcome(client, post("https://hook.test/", guard=guard))
+    assert seen == (OutcomeKind.BAD_ADDRESS, "forbidden_address")
     assert not called
 
 
-async def test_a_client_without_a_guard_calls_no_address_of_a_user(client: HttpClient) -> None:
-    async with listening(answering(OK)) as port:
-        seen = await outcome(client, post(f"http://127.0.0.1:{port}/", guarded=True))
-    assert seen == (OutcomeKind.BAD_ADDRESS, "forbidden_destination")
-
-
-async def test_clients_to_checked_addresses_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_clients_to_checked_addresses_are_bounded(client: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("clarion.deliveries.http.GUARDED_CLIENTS", 2)
-    assert GUARDED_CLIENTS > 2
     async with listening(answering(OK)) as port:
-        seen = iter(range(5))
-
-        async def next_host(url: str) -> Place:
-            return Place(f"h{next(seen)}.test", port, ["127.0.0.1"])
-
-        client = HttpClient(SystemClock(), next_host)
         for number in range(5):
-            assert (await answer(client, post(f"http://h{number}.test:{port}/", guarded=True))).status == 200
-        assert len(client._guarded) == 2
-        await client.aclose()
+            url = f"http://h{number}.test:{port}/"
+            guard = leading(url, f"h{number}.test", port, "127.0.0.1")
+            assert (await answer(client, post(url, guard=guard))).status == 200
+    assert len(client._guarded) == 2
 
 
-async def test_the_details_of_a_users_host_are_not_told() -> None:
+async def test_the_details_of_a_users_host_are_not_told(client: HttpClient) -> None:
     port = free_port()
-    answered = await guarded_call(f"http://hook.test:{port}/", Place("hook.test", port, ["127.0.0.1"]))
+    url = f"http://hook.test:{port}/"
+    answered = await client.call(post(url, guard=leading(url, "hook.test", port, "127.0.0.1")))
     assert isinstance(answered, Outcome)
     assert (answered.code, answered.detail) == ("connect_refused", None)
 

@@ -13,7 +13,7 @@ from clarion.deliveries.interface import HttpRequest, ProviderConfig
 from clarion.deliveries.providers import build
 from clarion.deliveries.providers.webhook import Webhook, signature
 from clarion.model import ids
-from clarion.model.errors import Misconfigured
+from clarion.model.errors import Invalid, Misconfigured
 from clarion.model.words import Channel, ContactKind, OutcomeKind
 from clarion.testing.providers import no_io, outcomes_of, services
 from tests.deliveries.messages import NOW, message
@@ -91,7 +91,6 @@ def test_while_secrets_change_over_all_of_them_sign(between: str) -> None:
     [
         ({}, None, "https://theirs.example/x", "https://theirs.example/x", True),
         ({"url": "http://10.0.0.1/ours"}, None, "https://theirs.example/x", "https://theirs.example/x", True),
-        ({"allow_private_networks": True}, None, "http://10.0.0.2/x", "http://10.0.0.2/x", False),
         ({"url": "http://10.0.0.1/ours"}, None, "", "http://10.0.0.1/ours", False),
         ({}, "http://127.0.0.1:9", "https://theirs.example/x?y=1", "http://127.0.0.1:9/x?y=1", False),
     ],
@@ -101,7 +100,37 @@ def test_what_a_user_may_set_is_guarded_and_what_the_operator_sets_is_not(
 ) -> None:
     hook = message(channel=Channel.WEBHOOK, kind=ContactKind.URL if address else None, address=address)
     request = webhook(base_url, **config).request_for(hook, NOW)
-    assert (request.url, request.guarded) == (url, guarded)
+    assert (request.url, request.guard is not None) == (url, guarded)
+
+
+@pytest.mark.parametrize(
+    "allowed,url,may",
+    [
+        (False, "https://10.0.0.2/x", False),
+        (False, "http://127.0.0.1:8080/x", False),
+        (True, "https://10.0.0.2/x", True),
+        (True, "http://127.0.0.1:8080/x", True),
+        (True, "http://169.254.169.254/latest/meta-data", False),
+        (["10.1.0.0/16"], "http://10.1.2.3/x", True),
+        (["10.1.0.0/16"], "http://10.2.2.3/x", False),
+    ],
+)
+async def test_private_networks_are_open_only_as_far_as_the_operator_says(
+    allowed: bool | list[str], url: str, may: bool
+) -> None:
+    hook = message(channel=Channel.WEBHOOK, kind=ContactKind.URL, address=url)
+    guard = webhook(allow_private_networks=allowed).request_for(hook, NOW).guard
+    assert guard is not None
+    if may:
+        assert (await guard(url)).url == url
+    else:
+        with pytest.raises(Invalid):
+            await guard(url)
+
+
+def test_a_network_that_is_none_is_refused() -> None:
+    with pytest.raises(Misconfigured, match="provider 'hooks': allow_private_networks"):
+        webhook(allow_private_networks=["10.1.0.0/99"])
 
 
 async def test_without_any_url_nothing_is_sent() -> None:
