@@ -22,6 +22,7 @@ from clarion.deliveries.interface import Provider, ProviderConfig, Services
 from clarion.deliveries.links import Links
 from clarion.deliveries.outbox import Outbox
 from clarion.deliveries.outcomes import Outcomes
+from clarion.deliveries.pace import Pace
 from clarion.deliveries.providers import build
 from clarion.deliveries.rendering import Renderer
 from clarion.deliveries.routes import Routes
@@ -37,6 +38,7 @@ from clarion.engine.workers import Workers
 from clarion.events.accept import Acceptance, Accepted, AcceptEvents, GroupCommit
 from clarion.events.door import Door
 from clarion.events.reading import CancelEvent, cancel_event
+from clarion.inbox.acts import ReadAll, TouchNotifications, read_all, touch
 from clarion.inbox.store import InboxStore
 from clarion.ledger.bus import Command, CommandBus, Handler
 from clarion.limits.embedded import EmbeddedLimits
@@ -84,6 +86,7 @@ class Clarion:
         self.vault = Vault(ring, lookup)
         self.catalogue = Catalogue(db)
         self.limits = limits
+        self.api_limits = EmbeddedLimits()  #: API rate limits: the embedded engine has one serving process
         self.bus = CommandBus(self._handlers(), db.write)
         self.keys = api_keys.Keys(db, clock)
         self.links = Links(settings.url, ring)
@@ -128,6 +131,8 @@ class Clarion:
             suppressions.AddSuppressions: suppressions.Suppressions(self.vault).add,
             suppressions.LiftSuppressions: suppressions.lift_suppressions,
             tenants.PutTenants: tenants.put_tenants,
+            TouchNotifications: touch,
+            ReadAll: read_all,
             StoreWorkflows: self.catalogue.store,
             api_keys.CreateKey: api_keys.create_key,
             api_keys.RevokeKey: api_keys.revoke_key,
@@ -202,6 +207,7 @@ class Clarion:
         dispatcher = Dispatcher(
             self.db, self.clock, self.providers, renderer, outcomes, self.workers, self.announce,
             self.settings.deliveries.max_in_flight,
+            Pace(self.limits, {p.name: p.rate_per_second for p in self.settings.providers if p.rate_per_second}),
         )  # fmt: skip
         batch = self.settings.decisions.batch
         common = (self.db, self.limits, self.contexts, self.routes.first, self.clock, self.announce, batch)

@@ -37,6 +37,7 @@ _ERASURE = (
     "DELETE FROM subscriptions WHERE project = :project AND recipient IN :recipients RETURNING recipient",
     "DELETE FROM outbox WHERE project = :project AND recipient IN :recipients RETURNING recipient",
     "DELETE FROM recipients WHERE project = :project AND id IN :recipients RETURNING id",
+    "DELETE FROM inboxes WHERE project = :project AND recipient IN :recipients RETURNING recipient",
     """
     UPDATE notifications SET inbox = NULL, inbox_seq = NULL
     WHERE project = :project AND recipient IN :recipients AND inbox IS NOT NULL RETURNING recipient

@@ -28,6 +28,9 @@ _SEARCH = f"""
     WHERE project = :project AND id > :after AND substr(id, 1, length(:start)) = :start ORDER BY id LIMIT :most
 """  # nosec B608  # names only
 _KNOWN = "SELECT 1 FROM recipients WHERE project = :project AND id = :who"
+_ERASED = """
+    SELECT 1 FROM facts_record WHERE project = :project AND recipient = :who AND kind = 'RecipientErased' LIMIT 1
+"""
 _SUBSCRIBERS = """
     SELECT recipient, created_at FROM subscriptions
     WHERE project = :project AND topic = :topic AND recipient > :after ORDER BY recipient LIMIT :most
@@ -85,6 +88,11 @@ async def recipients(tx: Tx, vault: Vault, project: int, after: str, most: int, 
 async def is_known(tx: Tx, project: int, who: str) -> bool:
     """Whether there is such a person."""
     return await tx.first(_KNOWN, project=project, who=who) is not None
+
+
+async def was_erased(tx: Tx, project: int, who: str) -> bool:
+    """Whether the person was erased, and hasn't become known again since."""
+    return await tx.first(_ERASED, project=project, who=who) is not None and not await is_known(tx, project, who)
 
 
 async def contacts(tx: Tx, vault: Vault, project: int, people: Sequence[str], source: str) -> list[Contact]:

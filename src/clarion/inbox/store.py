@@ -8,11 +8,17 @@ from collections.abc import Sequence
 import msgspec
 
 from clarion.directory.vault import Vault
+from clarion.inbox import boxes
+from clarion.inbox.boxes import Marks
 from clarion.model.delivery import Message
 from clarion.security.encryption import Purpose, binding
 from clarion.storage import Database, Lane, Tx, tables
 
 _KEPT = ("title", "body", "action_url")
+_THERE = """
+    SELECT id, inbox_seq, seen_at, read_at, archived_at, snoozed_until FROM notifications
+    WHERE project = :project AND id IN :ids
+"""
 
 
 class InboxStore:
@@ -22,19 +28,37 @@ class InboxStore:
         self._db, self._vault = db, vault
 
     async def store(self, messages: Sequence[Message], now: int) -> None:
-        """Delivers a batch; twice is harmless."""
+        """Delivers a batch; twice is harmless. Of a notification's messages the last is what it says."""
+        by_project: dict[int, list[Message]] = defaultdict(list)
+        for m in messages:
+            by_project[m.project].append(m)
 
         async def work(tx: Tx) -> None:
-            by_project: dict[int, list[Message]] = defaultdict(list)
-            for m in messages:
-                by_project[m.project].append(m)
-            rows = []
-            for project, mine in by_project.items():
-                keys = await self._vault.keys(tx, project, {m.recipient for m in mine}, create=True)
-                for m in mine:
-                    content = msgspec.json.encode({part: m.parts.get(part) for part in _KEPT})
-                    aad = binding(project, Purpose.INBOX, m.notification_id)
-                    rows.append((project, m.notification_id, keys[m.recipient].seal(content, aad), now))
-            await tx.update(tables.notifications, ("project", "id"), ("inbox", "inbox_seq"), sorted(rows))
+            for project, mine in sorted(by_project.items()):
+                await self._store(tx, project, mine, now)
 
         await self._db.write(work, Lane.OUTCOMES)
+
+    async def _store(self, tx: Tx, project: int, messages: Sequence[Message], now: int) -> None:
+        people = {m.recipient for m in messages}
+        keys = await self._vault.keys(tx, project, people, create=True)
+        held = await boxes.hold_or_make(tx, project, people, now)
+        there = {
+            bytes(row[0]): (row[1], Marks(*row[2:]))
+            for row in await tx.fetch(_THERE, project=project, ids=sorted({m.notification_id for m in messages}))
+        }
+        rows = {}
+        for m in messages:
+            if m.notification_id not in there:
+                continue  # retention was faster
+            seq, marks = there[m.notification_id]
+            if seq is None:
+                seq = held[m.recipient].add(marks)
+                there[m.notification_id] = seq, marks
+            content = msgspec.json.encode({part: m.parts.get(part) for part in _KEPT})
+            sealed = keys[m.recipient].seal(content, binding(project, Purpose.INBOX, m.notification_id))
+            rows[m.notification_id] = (project, m.notification_id, sealed, seq)
+        await tx.update(
+            tables.notifications, ("project", "id"), ("inbox", "inbox_seq"), [row for _, row in sorted(rows.items())]
+        )
+        await boxes.keep(tx, project, held)

@@ -87,7 +87,7 @@ def for_postgres(text: str) -> tuple[str, tuple[str, ...]]:
 
 @lru_cache(maxsize=2048)
 def _lists_in(text: str) -> tuple[str, ...]:
-    return tuple(name for in_list, name in _NAMES.findall(text) if in_list)
+    return tuple(dict.fromkeys(name for in_list, name in _NAMES.findall(text) if in_list))  # each once
 
 
 def for_sqlite(text: str, values: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

@@ -240,6 +240,10 @@ shards = _table(
 
 # --- layer 2: decisions -----------------------------------------------------------------------------------------------
 
+#: As queries must write it for an index to serve them.
+UNREAD = "inbox_seq IS NOT NULL AND read_at IS NULL AND archived_at IS NULL"
+SNOOZED = "inbox_seq IS NOT NULL AND snoozed_until IS NOT NULL AND archived_at IS NULL"
+
 notifications = _table(
     "notifications",
     _project(**KEY),
@@ -255,9 +259,48 @@ notifications = _table(
     _at("read_at", **NULL),
     _at("archived_at", **NULL),
     _at("snoozed_until", **NULL),
-    _at("inbox_seq", **NULL),  # set when it is in the inbox
+    _at("inbox_seq", **NULL),  # its place in the inbox, set when it came there
     _sealed("inbox", **NULL),  # title, body, action_url under the person's data key
-    Index("notifications_of", "project", "recipient", "id"),  # a person's notifications and inbox, newest first
+    Index("notifications_of", "project", "recipient", "id"),  # a person's notifications, newest first
+    # a person's inbox in the order in which things came; nothing of what isn't in an inbox
+    Index(
+        "notifications_inbox",
+        "project",
+        "recipient",
+        "inbox_seq",
+        sqlite_where=text("inbox_seq IS NOT NULL"),
+        postgresql_where=text("inbox_seq IS NOT NULL"),
+    ),
+    # what is unread, however much else there is
+    Index(
+        "notifications_unread",
+        "project",
+        "recipient",
+        "inbox_seq",
+        sqlite_where=text(UNREAD),
+        postgresql_where=text(UNREAD),
+    ),
+    # what comes back by itself: the counters of `inboxes` don't know the time
+    Index(
+        "notifications_snoozed",
+        "project",
+        "recipient",
+        "snoozed_until",
+        sqlite_where=text(SNOOZED),
+        postgresql_where=text(SNOOZED),
+    ),
+)
+
+#: One row a person whose inbox holds something. Who changes the inbox holds the row: its numbers are always right.
+inboxes = _table(
+    "inboxes",
+    _project(**KEY),
+    _text("recipient", **KEY),
+    _at("epoch"),  # when it was made: an erased person's next inbox counts anew, and says so
+    _at("seq"),  # the last one given
+    _number("unseen"),  # these three without what is archived, with what is snoozed
+    _number("unread"),
+    _number("total"),
 )
 
 deliveries = _table(

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from clarion.events.intake import EventBody
-from clarion.web.access import OPEN
+from clarion.web.access import OPEN, RECIPIENT_ROUTES
 
 _ACCEPTED = {
     "type": "object",
@@ -74,16 +74,20 @@ def _document(app: FastAPI) -> dict[str, Any]:
     found["paths"].setdefault("/v1/events/batch", {})["post"] = _call(
         "Accept up to 1,000 events", batch, results, False
     )
-    found["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    found["components"]["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer"},
+        "recipient token": {"type": "http", "scheme": "bearer"},
+    }
     for path, calls in found["paths"].items():
-        for call in calls.values():
+        for method, call in calls.items():
             call["responses"].pop("422", None)
             call["responses"]["4XX"] = {
                 "description": "What is wrong, and how to mend it",
                 "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
             }
             if path not in OPEN:
-                call["security"] = [{"key": []}]
+                token = (method.upper(), path) in RECIPIENT_ROUTES
+                call["security"] = [{"recipient token" if token else "key": []}]
     return found
 
 

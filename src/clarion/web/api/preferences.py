@@ -87,15 +87,15 @@ async def store(app: App, project: int, who: str, body: PreferencesBody, *, repl
     return await explicit(app, project, who)
 
 
-async def explicit(app: App, project: int, who: str) -> dict[str, Any]:
-    """What a person has said. Raises NotFound."""
-    said = await _said(app, project, who)
+async def explicit(app: App, project: int, who: str, known: bool = True) -> dict[str, Any]:
+    """What a person has said. Raises NotFound if the person must be `known`."""
+    said = await _said(app, project, who, known)
     return {"preferences": [shown(one) for one in sorted(said, key=_order)]}
 
 
-async def resolved(app: App, project: int, who: str, tenant: str | None = None) -> dict[str, Any]:
-    """What holds for a person, for every current workflow and its channels. Raises NotFound."""
-    said = await _said(app, project, who)
+async def resolved(app: App, project: int, who: str, tenant: str | None = None, known: bool = True) -> dict[str, Any]:
+    """What holds for a person, for every current workflow and its channels. Raises NotFound, as `explicit`."""
+    said = await _said(app, project, who, known)
     context = None
     if tenant is not None:
         context = (await app.db.read(lambda tx: tenants(tx, project, [tenant]))).get(tenant)
@@ -103,9 +103,9 @@ async def resolved(app: App, project: int, who: str, tenant: str | None = None) 
     return {"preferences": [_held(w, c, said, context) for w in workflows for c in w.channels]}
 
 
-async def _said(app: App, project: int, who: str) -> tuple[Preference, ...]:
+async def _said(app: App, project: int, who: str, known: bool) -> tuple[Preference, ...]:
     person = (await app.db.read(lambda tx: load_people(tx, project, [who], app.clock.now())))[who]
-    if not person.profile.known:
+    if known and not person.profile.known:
         raise NotFound("there is no recipient with this id in this project")
     return person.preferences
 

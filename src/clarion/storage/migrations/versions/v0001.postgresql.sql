@@ -184,6 +184,17 @@ CREATE TABLE idempotency (
 
 CREATE INDEX idempotency_expiry ON idempotency (expires_at);
 
+CREATE TABLE inboxes (
+  project INTEGER NOT NULL, 
+  recipient TEXT NOT NULL, 
+  epoch BIGINT NOT NULL, 
+  seq BIGINT NOT NULL, 
+  unseen INTEGER NOT NULL, 
+  unread INTEGER NOT NULL, 
+  total INTEGER NOT NULL, 
+  PRIMARY KEY (project, recipient)
+);
+
 CREATE TABLE meta (
   name TEXT NOT NULL, 
   value BYTEA NOT NULL, 
@@ -209,7 +220,13 @@ CREATE TABLE notifications (
   PRIMARY KEY (project, id)
 );
 
+CREATE INDEX notifications_inbox ON notifications (project, recipient, inbox_seq) WHERE inbox_seq IS NOT NULL;
+
 CREATE INDEX notifications_of ON notifications (project, recipient, id);
+
+CREATE INDEX notifications_snoozed ON notifications (project, recipient, snoozed_until) WHERE inbox_seq IS NOT NULL AND snoozed_until IS NOT NULL AND archived_at IS NULL;
+
+CREATE INDEX notifications_unread ON notifications (project, recipient, inbox_seq) WHERE inbox_seq IS NOT NULL AND read_at IS NULL AND archived_at IS NULL;
 
 CREATE TABLE outbox (
   project INTEGER NOT NULL, 
