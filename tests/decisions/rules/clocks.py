@@ -16,7 +16,7 @@ from clarion import zones
 from clarion.model.workflow import Window
 
 DAY = 1440
-WEEKS = 25 * DAY
+BEFORE, AFTER = 8 * DAY, 23 * DAY  # the reach of a table around its day
 
 #: Where naive code fails, and the UTC day around which it does.
 CHANGES = [
@@ -46,7 +46,7 @@ class Clocks:
 
     def __init__(self, zone: str, around: date) -> None:
         middle = (around.toordinal() - date(1970, 1, 1).toordinal()) * DAY
-        self.first, self.last = middle - WEEKS, middle + WEEKS
+        self.first, self.last = middle - BEFORE, middle + AFTER
         self.middle = middle
         tz = zones.zone(zone)
         shown = [self._wall(datetime.fromtimestamp(m * 60, UTC).astimezone(tz)) for m in range(self.first, self.last)]

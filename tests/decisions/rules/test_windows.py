@@ -142,7 +142,7 @@ def one_window(draw: st.DrawFn) -> Window:
 several = st.lists(one_window(), max_size=3).map(tuple)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.sampled_from(CHANGES), several, several, several, st.integers(-4 * 1440, 5 * 1440))
 def test_every_look_agrees_with_clocks_read_minute_by_minute(
     change: tuple[str, date],

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from msgspec.structs import replace
+
 from clarion.decisions.rules.case import Case
 from clarion.decisions.rules.effective import Effective
 from clarion.decisions.rules.wording import duration
@@ -22,9 +24,9 @@ def request(case: Case) -> SlotRequest | None:
     caps = _caps(case)
     if not caps:
         return None
-    limits = _limits(tuple([cap[1:] for cap in caps]))
-    if limits is not None:
-        case.trace.append(limits)
+    fits = _fits(*[limit for cap in caps for limit in cap[1:]])
+    if fits is not None:
+        case.trace.append(fits)
     return SlotRequest(slot_owner(case.run.notification, case.step.step.index), tuple(caps))
 
 
@@ -81,25 +83,12 @@ def _refused(
     until: int | None = None,
     bucket: str | None = None,
 ) -> Verdict:
-    return Verdict(
-        step=verdict.step,
-        channel=verdict.channel,
-        verdict=kind,
-        reason=reason,
-        until=until,
-        contacts=verdict.contacts,
-        trace=(*(earlier for earlier in verdict.trace if earlier.rule != "caps"), trace),
-        bucket=bucket,
-    )
+    traces = (*(earlier for earlier in verdict.trace if earlier.rule != "caps"), trace)
+    return replace(verdict, verdict=kind, reason=reason, until=until, trace=traces, owner=None, bucket=bucket)
 
 
 @lru_cache(maxsize=1024)
-def _limits(limits: tuple[tuple[int | None, int | None], ...]) -> Trace | None:
+def _fits(*limits: int | None) -> Trace | None:
     """The trace of a send that fits: `within 5 an hour, 20 a day`. None if nothing is capped."""
-    said = [
-        f"{most} {span}"
-        for hour_and_day in limits
-        for most, span in zip(hour_and_day, ("an hour", "a day"), strict=True)
-        if most is not None
-    ]
+    said = [f"{most} {'a day' if place % 2 else 'an hour'}" for place, most in enumerate(limits) if most is not None]
     return Trace("caps", "pass", f"within {', '.join(said)}") if said else None

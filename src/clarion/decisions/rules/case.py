@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from clarion import zones
-from clarion.decisions.rules.plan import Plan, StepPlan
+from clarion.decisions.rules.plan import StepPlan
 from clarion.model.decision import Context, Trace
 from clarion.model.ids import Id, notification_id
 from clarion.model.people import ContactPoint
@@ -35,13 +35,12 @@ def defer(rule: str, reason: Reason, until: int, detail: str) -> Ruling:
 class Run:
     """One workflow run for one recipient."""
 
-    __slots__ = ("_home", "_notification", "context", "critical", "now", "plan", "trace")
+    __slots__ = ("_home", "_notification", "context", "critical", "now", "steps")
 
-    def __init__(self, context: Context, plan: Plan, now: int) -> None:
-        self.context, self.plan, self.now = context, plan, now
+    def __init__(self, context: Context, steps: tuple[StepPlan, ...], now: int) -> None:
+        self.context, self.steps, self.now = context, steps, now
         priority = context.workflow.priority if context.event.priority is None else context.event.priority
         self.critical = priority is Priority.critical
-        self.trace: list[Trace] = []
         self._notification = context.notification
         self._home: str | None = None
 
@@ -71,7 +70,7 @@ class Case:
         self.contacts: tuple[ContactPoint, ...] = ()  #: where it goes: rule 3
         self.preference = step.default  #: what holds for this person: rule 4
         self.bucket: str | None = None  #: the look-back bucket it opens: rule 5
-        self.trace = run.trace.copy()
+        self.trace: list[Trace] = []
 
     def passes(self, rule: str, detail: str) -> None:
         """Notes that `rule` let it pass, and why."""

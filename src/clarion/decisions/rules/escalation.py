@@ -56,7 +56,7 @@ def _ended(case: Case, wait: Step, end: int) -> bool:
     told = case.run.context.told
     if wait.unless == "delivered":
         # It isn't known when that was, but what went out after the wait shows that the run hadn't ended.
-        later = {step.channel for step in case.run.plan.steps if wait.index < step.step.index < case.step.step.index}
+        later = {step.channel for step in case.run.steps if wait.index < step.step.index < case.step.step.index}
         return told.delivered and later.isdisjoint(told.sent_channels)
     times = {"seen": (told.seen_at, told.read_at), "read": (told.read_at,)}.get(wait.unless or "", ())
     return any(at is not None and at <= end for at in times)

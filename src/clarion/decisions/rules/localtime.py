@@ -10,7 +10,7 @@ from clarion import zones
 from clarion.clock import MINUTE
 
 EPOCH_DAY = date(1970, 1, 1).toordinal()
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # the epoch as wall-clock time of UTC
+_EPOCH = datetime.fromordinal(EPOCH_DAY)  # as wall-clock time of UTC
 _MS = timedelta(milliseconds=1)
 
 

@@ -15,7 +15,7 @@ from clarion.decisions.rules import (
     windows,
 )
 from clarion.decisions.rules.case import Case, Ruling, Run, RunRule, StepRule
-from clarion.decisions.rules.plan import Plan, planned
+from clarion.decisions.rules.plan import StepPlan, planned
 from clarion.model.decision import Candidate, Context, Decided, Grant, Verdict
 from clarion.model.ids import Id
 from clarion.model.words import VerdictKind
@@ -45,13 +45,13 @@ STEP_RULES: tuple[StepRule, ...] = (
 
 def candidates(contexts: Sequence[Context], now: int) -> list[list[Candidate]]:
     """What could go out, and the slots that it needs: for each context one candidate per channel step, in order."""
-    plans: dict[int, Plan] = {}
+    plans: dict[int, tuple[StepPlan, ...]] = {}
     found = []
     for context in contexts:
-        plan = plans.get(id(context.workflow))
-        if plan is None:
-            plan = plans[id(context.workflow)] = planned(context.workflow)
-        found.append(_candidates(Run(context, plan, now)))
+        steps = plans.get(id(context.workflow))
+        if steps is None:
+            steps = plans[id(context.workflow)] = planned(context.workflow)
+        found.append(_candidates(Run(context, steps, now)))
     return found
 
 
@@ -71,15 +71,15 @@ def verdicts(
 
 
 def _candidates(run: Run) -> list[Candidate]:
-    steps = run.context.steps
     ruling = None
     for rule in RUN_RULES:
         ruling = rule(run)
         if ruling is not None:
             break
     found = []
-    for step in run.plan.steps:
-        if steps is None or step.step.index in steps:
+    named = run.context.steps
+    for step in run.steps:
+        if named is None or step.step.index in named:
             case = Case(run, step)
             found.append(_candidate(case) if ruling is None else _settled(case, escalation.shifted(ruling, case)))
     return strategy.grouped(run, found)

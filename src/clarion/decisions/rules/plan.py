@@ -19,15 +19,8 @@ class StepPlan(NamedTuple):
     default: Effective
 
 
-class Plan(NamedTuple):
+def planned(workflow: Workflow) -> tuple[StepPlan, ...]:
     """The channel steps of a workflow, in order."""
-
-    workflow: Workflow
-    steps: tuple[StepPlan, ...]
-
-
-def planned(workflow: Workflow) -> Plan:
-    """The plan of a workflow."""
     waits: list[Step] = []
     steps = []
     for step in workflow.steps:
@@ -36,4 +29,4 @@ def planned(workflow: Workflow) -> Plan:
             continue
         digest = None if step.digest_off else step.digest or workflow.digest
         steps.append(StepPlan(step, step.channel, tuple(waits), digest, default(workflow, step.channel)))
-    return Plan(workflow, tuple(steps))
+    return tuple(steps)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from clarion.decisions.rules.case import Case, Ruling, Run, suppress
 from clarion.model.decision import Candidate, Trace, Verdict
 from clarion.model.words import Channel, Reason, VerdictKind
@@ -35,17 +37,12 @@ def grouped(run: Run, candidates: list[Candidate]) -> list[Candidate]:
         verdict, request = candidate.verdict, candidate.request
         if sure is not None:
             found.append(Candidate(verdict=_beaten(verdict, sure)))
-            continue
-        if request is not None:
-            found.append(
-                Candidate(
-                    verdict=verdict, request=request._replace(group=run.notification), on_limit=candidate.on_limit
-                )
-            )
-            continue
-        found.append(candidate)
-        if verdict.verdict in {VerdictKind.DELIVER, VerdictKind.DIGEST}:
-            sure = verdict.channel
+        elif request is not None:
+            found.append(replace(candidate, request=request._replace(group=run.notification)))
+        else:
+            found.append(candidate)
+            if verdict.verdict in {VerdictKind.DELIVER, VerdictKind.DIGEST}:
+                sure = verdict.channel
     return found
 
 
@@ -65,11 +62,7 @@ def _beaten(verdict: Verdict, by: Channel) -> Verdict:
     if verdict.verdict is VerdictKind.SUPPRESS:
         return verdict
     trace = (*verdict.trace, Trace("strategy", "suppress", f"{by} is used"))
-    return Verdict(
-        step=verdict.step,
-        channel=verdict.channel,
-        verdict=VerdictKind.SUPPRESS,
-        reason=Reason.ALTERNATIVE_USED,
-        contacts=verdict.contacts,
-        trace=trace,
+    reason = Reason.ALTERNATIVE_USED
+    return replace(
+        verdict, verdict=VerdictKind.SUPPRESS, reason=reason, until=None, trace=trace, owner=None, bucket=None
     )

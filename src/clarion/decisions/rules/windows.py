@@ -29,9 +29,17 @@ _NEVER = 1 << 62
 class Hours(NamedTuple):
     """The windows that hold for one channel of one person."""
 
-    quiet: Windows = ()  #: closed inside
-    send: Windows = ()  #: open inside
-    delivery: Windows = ()  #: open inside
+    quiet: Windows = ()
+    send: Windows = ()
+    delivery: Windows = ()
+
+
+#: By field of `Hours`: the reason that it gives, its name, whether its windows are when sending is allowed.
+_KINDS = (
+    (Reason.QUIET_HOURS, "quiet hours", False),
+    (Reason.SEND_WINDOW, "send windows", True),
+    (Reason.DELIVERY_WINDOW, "delivery windows", True),
+)
 
 
 class Look(NamedTuple):
@@ -61,7 +69,7 @@ def open_now(case: Case) -> Ruling | None:
 
 def _abroad(case: Case, hours: Hours) -> Look | None:
     """The look where devices have zones of their own; those whose hours are closed go, if another one's are open."""
-    if all(contact.timezone is None for contact in case.contacts):
+    if not any(contact.timezone for contact in case.contacts):
         return None
     places = [zones.first_known(contact.timezone, case.run.home) for contact in case.contacts]
     looks = {zone: look(zone, hours, case.run.now // MINUTE) for zone in places}
@@ -100,31 +108,25 @@ def look(zone: str, hours: Hours, minute: int) -> Look:
 
     `until` is when all of them are open: the end of the whole closed stretch, over windows that touch or overlap.
     """
-    kinds = [
-        (Reason.QUIET_HOURS, "quiet hours", hours.quiet, False),
-        (Reason.SEND_WINDOW, "send windows", hours.send, True),
-        (Reason.DELIVERY_WINDOW, "delivery windows", hours.delivery, True),
-    ]
-    kinds = [kind for kind in kinds if kind[2]]
-    now = minute * MINUTE
-    here = clock(zone, minute)
-    for reason, name, windows, inside_is_open in kinds:
+    kinds = [(*kind, windows) for kind, windows in zip(_KINDS, hours, strict=True) if windows]
+    now, here = minute * MINUTE, clock(zone, minute)
+    for reason, name, inside_is_open, windows in kinds:
         if _closed_until(zone, windows, inside_is_open, now) > now:
-            until = _opening(zone, [(windows, inside_is_open) for *_, windows, inside_is_open in kinds], now)
+            until = _opening(zone, [kind[2:] for kind in kinds], now)
             side = "outside the" if inside_is_open else "in the"
             return Look(f"{here} is {side} {name} {_shown(windows)}", reason, until)
-    said = [f"{'in the' if inside else 'outside the'} {name} {_shown(windows)}" for _, name, windows, inside in kinds]
+    said = [f"{'in the' if inside else 'outside the'} {name} {_shown(windows)}" for _, name, inside, windows in kinds]
     return Look(f"{here} is {', '.join(said)}")
 
 
-def _opening(zone: str, kinds: list[tuple[Windows, bool]], now: int) -> int | None:
+def _opening(zone: str, kinds: list[tuple[bool, Windows]], now: int) -> int | None:
     """The first instant from `now` on that no kind of windows closes."""
     at, moved = now, True
     while moved:
         if at > now + HORIZON:
             return None
         before = at
-        for windows, inside_is_open in kinds:
+        for inside_is_open, windows in kinds:
             at = _closed_until(zone, windows, inside_is_open, at)
         moved = at > before
     return at
