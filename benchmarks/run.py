@@ -15,10 +15,11 @@ from rich.table import Table
 
 from benchmarks.environment import FULL, QUICK, Environment
 from benchmarks.row import Row
-from benchmarks.rows import accept, fanout
+from benchmarks.rows import accept, decided, fanout
 
 #: Every group, in the order in which it is measured.
 GROUPS: dict[str, Callable[[Environment], list[Row]]] = {
+    "decisions": decided.measure,
     "accept": accept.measure,
     "fanout": fanout.measure,
 }

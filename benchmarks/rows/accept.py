@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.environment import Environment, Load
+from benchmarks.environment import Environment
+from benchmarks.ours import Ours
 from benchmarks.row import Row
 from benchmarks.yardstick import Naive
 
@@ -11,31 +12,29 @@ P99 = {32: 34.0, 256: 80.0}
 
 
 def measure(env: Environment) -> list[Row]:
-    """Rate and p99 at 32 and 256 clients."""
+    """Rate and p99 at 32 and 256 clients, on PostgreSQL with Redis and on SQLite."""
     rows = []
     naive = Naive(env)
-    for clients, bar in P99.items():
-        theirs = naive.accept(clients)
-        ours = _clarion(env, clients)
-        for load in filter(None, (theirs, ours)):
-            if load.errors:
-                raise RuntimeError(f"{load.errors} errors, the first: {load.first_error}")
-        name = f"accept_{clients}"
-        rows += [
-            Row(name=name, unit="events/s", value=ours.rate if ours else None, naive=theirs.rate, bar=8),
-            Row(
-                name=f"{name}_p99",
-                unit="ms",
-                value=ours.p99 if ours else None,
-                naive=theirs.p99,
-                bar=bar,
-                bar_of="value",
-                better="lower",
-            ),
-        ]
+    theirs = {clients: naive.accept(clients) for clients in P99}
+    for stores, mark in (("postgres", ""), ("sqlite", "sqlite_")):
+        ours = Ours(env, stores, people=1)
+        for clients, p99 in P99.items():
+            load = ours.accept(clients)
+            for each in (theirs[clients], load):
+                if each.errors:
+                    raise RuntimeError(f"{each.errors} errors, the first: {each.first_error}")
+            name = f"accept_{mark}{clients}"
+            bar, slowest = (8, p99) if stores == "postgres" else (None, None)
+            rows += [
+                Row(name=name, unit="events/s", value=load.rate, naive=theirs[clients].rate, bar=bar),
+                Row(
+                    name=f"{name}_p99",
+                    unit="ms",
+                    value=load.p99,
+                    naive=theirs[clients].p99,
+                    bar=slowest,
+                    bar_of="value",
+                    better="lower",
+                ),
+            ]
     return rows
-
-
-def _clarion(env: Environment, clients: int) -> Load | None:
-    """Not measured yet."""
-    return None
