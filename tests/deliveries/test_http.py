@@ -21,7 +21,15 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 @pytest.fixture
 async def client() -> AsyncIterator[HttpClient]:
-    made = HttpClient(SystemClock(), extra_ca=certificates().authority, connect_timeout=timedelta(milliseconds=300))
+    made = HttpClient(SystemClock(), extra_ca=certificates().authority)
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+async def hasty() -> AsyncIterator[HttpClient]:
+    """Gives up connecting soon."""
+    made = HttpClient(SystemClock(), connect_timeout=timedelta(milliseconds=200))
     yield made
     await made.aclose()
 
@@ -78,15 +86,15 @@ async def test_an_unknown_host_was_not_sent(client: HttpClient) -> None:
     assert await outcome(client, post("http://no-such-host.invalid/")) == (OutcomeKind.TRANSIENT, "dns")
 
 
-async def test_a_connection_that_nobody_takes_was_not_sent(client: HttpClient) -> None:
+async def test_a_connection_that_nobody_takes_was_not_sent(hasty: HttpClient) -> None:
     with deaf_port() as port:
-        seen = await outcome(client, post(f"http://127.0.0.1:{port}/"))
+        seen = await outcome(hasty, post(f"http://127.0.0.1:{port}/"))
     assert seen == (OutcomeKind.TRANSIENT, "connect_timeout")
 
 
-async def test_a_tls_handshake_that_hangs_was_not_sent(client: HttpClient) -> None:
+async def test_a_tls_handshake_that_hangs_was_not_sent(hasty: HttpClient) -> None:
     async with listening(forever) as port:
-        seen = await outcome(client, post(f"https://localhost:{port}/"))
+        seen = await outcome(hasty, post(f"https://localhost:{port}/"))
     assert seen == (OutcomeKind.TRANSIENT, "connect_timeout")
 
 

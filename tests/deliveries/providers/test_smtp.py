@@ -214,6 +214,15 @@ async def test_a_connection_is_used_again_and_given_up_after_its_share() -> None
     assert server.connections == 2
 
 
+async def test_a_connection_that_was_unused_for_long_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clarion.deliveries.providers.smtp.IDLE_SECONDS", 0)
+    server = PlainServer()
+    async with server.running(), opened(server.port) as provider:
+        for number in range(3):
+            assert (await one(provider, number=number)).accepted
+    assert server.connections == 3
+
+
 async def test_a_kept_connection_that_the_server_closed_costs_nothing() -> None:
     server = PlainServer()
     server.closes_after = 1

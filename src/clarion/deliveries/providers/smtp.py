@@ -141,12 +141,11 @@ class _Connection:
     """One connection, logged in and between two mails."""
 
     def __init__(self, client: SMTP) -> None:
-        self.client, self.sent, self.used_at = client, 0, monotonic()
+        self.client, self.sent, self.idle_since = client, 0, 0.0
 
     @property
     def usable(self) -> bool:
-        fresh = monotonic() - self.used_at < IDLE_SECONDS
-        return self.client.is_connected and fresh and self.sent < MESSAGES_PER_CONNECTION
+        return self.client.is_connected and self.sent < MESSAGES_PER_CONNECTION
 
     async def send(self, sender: str, to: str, mail: bytes) -> Outcome:
         """Sends one mail. Raises _Unsent."""
@@ -190,7 +189,7 @@ class _Connection:
         return protocol, cast("asyncio.WriteTransport", transport)
 
     async def _end_data(self, to: str) -> Outcome:
-        self.sent, self.used_at = self.sent + 1, monotonic()
+        self.sent += 1
         try:
             protocol, _ = self._open()
             protocol.write(b".\r\n")
@@ -319,10 +318,10 @@ class Smtp(SendProvider):
 
     async def _take(self, batch: _Batch) -> _Connection | None:
         """A kept connection, or a new one; None if there is nothing left to send, or no connection to be had."""
-        if kept := await self._kept():
+        if kept := self._kept():
             return kept
         async with self._connecting:
-            if kept := await self._kept():
+            if kept := self._kept():
                 return kept
             if not batch.waiting or batch.hopeless:
                 return None
@@ -335,16 +334,17 @@ class Smtp(SendProvider):
             finally:
                 batch.connecting -= 1
 
-    async def _kept(self) -> _Connection | None:
+    def _kept(self) -> _Connection | None:
         while self._idle:
             connection = self._idle.pop()
-            if connection.usable:
+            if connection.usable and monotonic() - connection.idle_since < IDLE_SECONDS:
                 return connection
-            await connection.quit()
+            connection.client.close()  # without QUIT: a server that fell silent would keep the mail waiting
         return None
 
     async def _give_back(self, connection: _Connection) -> None:
         if connection.usable:
+            connection.idle_since = monotonic()
             self._idle.append(connection)
         else:
             await connection.quit()
@@ -378,8 +378,8 @@ class Smtp(SendProvider):
         return _Connection(client)
 
     async def aclose(self) -> None:
-        while self._idle:
-            await self._idle.pop().quit()
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(connection.quit() for connection in idle))
 
 
 async def _greet(client: SMTP) -> None:
