@@ -233,7 +233,7 @@ class TestWholeSetUp:
             structlog.get_logger("clarion.test").exception("it failed")
         assert all(line.startswith("  | ") for line in written.getvalue().splitlines()[1:])
 
-    def test_access_lines_of_uvicorn_come_clean(self, set_up_here: SetUp) -> None:
+    def test_access_lines_of_uvicorn_come_clean(self, set_up_here: SetUp, capsys: pytest.CaptureFixture[str]) -> None:
         # Given uvicorn's own handlers, as it sets them up unless told not to
         import uvicorn
 
@@ -242,7 +242,8 @@ class TestWholeSetUp:
         # When it logs a request the way it does
         path = f"/v1/recipients/ada%40example.com?token={TOKEN}"
         logging.getLogger("uvicorn.access").info('%s - "%s %s HTTP/%s" %d', "127.0.0.1:5", "GET", path, "1.1", 200)
-        # Then there is one line, and it is clean
+        # Then there is one line, in one place, and it is clean
+        assert capsys.readouterr() == ("", "")
         (line,) = lines(written)
         assert line["event"] == '127.0.0.1:5 - "GET /v1/recipients/[email]?token=[hidden] HTTP/1.1" 200'
 

@@ -53,7 +53,7 @@ class Purpose(StrEnum):
     LOOKUP = "lookup"
     OUTBOX = "outbox"
     SUPPRESSION = "suppression"
-    TOKEN = "token"  # nosec B105: a word, not a password
+    TOKEN = "token"  # nosec B105
 
 
 class CannotOpen(ClarionError):
