@@ -89,7 +89,7 @@ class Clarion:
         self.api_limits = EmbeddedLimits()  #: API rate limits: the embedded engine has one serving process
         self.bus = CommandBus(self._handlers(), db.write)
         self.keys = api_keys.Keys(db, clock)
-        self.links = Links(settings.url, ring)
+        self.links = Links(settings.url, ring, clock)
         self.outbox = Outbox(db, self.vault)
         self.http = HttpClient(clock)
         services = Services(

@@ -84,7 +84,7 @@ def personal_scope(
     shared: Mapping[str, Any], recipient: Profile, urls: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """The whole scope for one recipient; `urls` are `preferences` and `unsubscribe`."""
-    return {**shared, "recipient": person(recipient), "urls": urls or {}}
+    return {**shared, "recipient": person(recipient), "urls": {} if urls is None else urls}
 
 
 def scope_of(
