@@ -25,12 +25,12 @@ from blog.notices import TYPES
 from blog.store import Store
 from driving import processes
 from driving.browser import Refused, Site
-from driving.checking import CHANNELS, Findings, check
+from driving.checking import CHANNELS, Findings, Seen, check
 from driving.crowd import Settings, Story, Write, story
 from driving.expectation import SENT, Ids, expected
 from driving.mailbox import Mailbox
 
-from clarion.client import Clarion
+from clarion.client import Clarion, InboxItem
 
 ADMIN_KEY = os.urandom(24).hex()
 UNFINISHED = ("pending", "sending")
@@ -69,12 +69,18 @@ def drive(command: str, folder: Path, told: Story) -> Findings:
             site, store = Site(site_url, told.members), Store(folder / "blog.db")
             with closing(store):
                 _play(told, site, store, clarion)
+                inboxes = {member.id: _inbox(clarion, url, member.id) for member in told.members}
                 ids = Ids(site_url, site.articles, site.comments)
-                notifications = list(clarion.notifications(page_size=500))
-                found = check(expected(told, ids), store.notices(), notifications, mailbox.mails, told.members)
+                seen = Seen(store.notices(), list(clarion.notifications(page_size=500)), mailbox.mails, inboxes)
+                found = check(expected(told, ids), told.members, seen)
                 server.stop()
                 found.wrong += _without_clarion(site)
                 return found
+
+
+def _inbox(clarion: Clarion, url: str, person: str) -> list[InboxItem]:
+    with Clarion(url, clarion.token(person, "inbox").token) as reader:
+        return list(reader.inbox(page_size=500))
 
 
 def _without_clarion(site: Site) -> list[str]:
@@ -108,7 +114,7 @@ def _play(told: Story, site: Site, store: Store, clarion: Clarion) -> None:
         site.play(part)
         settled |= settle(clarion, set(store.notices().values()) - settled)
         print(f"round {number:2} of {len(told.rounds)}: {len(part.changes)} changes, {len(part.actions)} actions")
-    for path in ("/", "/articles/1", f"/people/{told.members[0].id}", "/settings"):
+    for path in ("/", "/articles/1", f"/people/{told.members[0].id}", "/inbox", "/settings"):
         site.read(path, told.members[0].id)
     print(f"{told.size} actions of {len(told.members)} people in {time.monotonic() - started:.1f} s\n")
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from clarion.client import Delivery, Notification
+from clarion.client import Delivery, InboxItem, Notification
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "blog"
 CLARION = Path(sys.executable).with_name("clarion")
@@ -42,10 +42,11 @@ class World(NamedTuple):
     """Everything that the check compares."""
 
     expected: list[Any]
+    members: list[Any]
     events: dict[str, str]
     notifications: list[Notification]
     mails: list[Any]
-    members: list[Any]
+    inboxes: dict[str, list[InboxItem]]
 
 
 class Modules(NamedTuple):
@@ -57,7 +58,8 @@ class Modules(NamedTuple):
     mailbox: ModuleType
 
     def wrong(self, world: World) -> list[str]:
-        found: list[str] = self.checking.check(*world).wrong
+        seen = self.checking.Seen(*world[2:])
+        found: list[str] = self.checking.check(world.expected, world.members, seen).wrong
         return found
 
 
@@ -78,6 +80,7 @@ def world(modules: Modules) -> World:
     sent: Counter[tuple[str, str]] = Counter()
     notifications: list[Notification] = []
     mails = []
+    inboxes: dict[str, list[InboxItem]] = {person: [] for person in members}
     for event in expected:
         for person, told in event.told.items():
             outcome, limit = told.email, members[person].mails_an_hour or 10_000
@@ -88,8 +91,12 @@ def world(modules: Modules) -> World:
                 sent.update([(person, event.type), (person, "")])
                 text = "\n".join([*event.shown, event.link])
                 mails.append(modules.mailbox.Mail(told.to, event.subject, text, escape(text)))
+            if told.in_app == "sent":
+                item = InboxItem(id="ntf_1", workflow=event.type, title=event.subject, action_url=event.link)
+                inboxes[person].append(item)
             notifications.append(notification_of(event, person, in_app=told.in_app, email=outcome))
-    return World(expected, {e.key: f"evt_{e.key}" for e in expected}, notifications, mails, story.members)
+    events = {e.key: f"evt_{e.key}" for e in expected}
+    return World(expected, story.members, events, notifications, mails, inboxes)
 
 
 def notification_of(event: Any, person: str, **became: str) -> Notification:
@@ -166,6 +173,16 @@ def test_the_check_notices_mails_that_are_missing_doubled_strange_or_badly_escap
     assert modules.wrong(world._replace(mails=[first._replace(to="eve@example.org"), *others]))
     assert modules.wrong(world._replace(mails=[first._replace(subject="Hello"), *others]))
     assert modules.wrong(world._replace(mails=raw))
+
+
+def test_the_check_notices_inboxes_with_too_much_or_too_little_or_something_else(
+    modules: Modules, world: World
+) -> None:
+    person, (first, *others) = next((person, items) for person, items in world.inboxes.items() if items)
+    strange = msgspec.structs.replace(first, title="Hello")
+
+    for items in (others, [first, first, *others], [strange, *others]):
+        assert modules.wrong(world._replace(inboxes={**world.inboxes, person: items}))
 
 
 def test_the_check_notices_events_and_people_that_are_missing_or_should_not_be(modules: Modules, world: World) -> None:

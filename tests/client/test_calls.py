@@ -300,6 +300,14 @@ CALLS = [
         value=a.Token(token="t", expires_at=NINE),
     ),
     call_of(
+        "inbox",
+        status="unread",
+        category="social",
+        asks="GET /v1/inbox?status=unread&category=social",
+        answer={"items": [{"id": "ntf_1", "seq": 3, "workflow": "w", "title": "Hi", "read_at": None}], "next": None},
+        value=[a.InboxItem(id="ntf_1", seq=3, workflow="w", title="Hi")],
+    ),
+    call_of(
         "subscribe",
         "author:7",
         ["ada", "bo"],

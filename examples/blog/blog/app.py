@@ -21,7 +21,7 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 from blog import pages
 from blog.notices import CHANNELS, TYPES, Choices, Notices
 from blog.store import Article, Person, Store
-from clarion.client import Clarion, ClarionClientError
+from clarion.client import ClarionClientError
 
 log = logging.getLogger(__name__)
 routes = APIRouter(default_response_class=HTMLResponse)
@@ -167,6 +167,11 @@ def follow(id: str, blog: Blog, me: Member) -> Response:
     return back_to(f"/people/{id}")
 
 
+@routes.get("/inbox")
+def inbox(blog: Blog, me: Member) -> str:
+    return pages.page("Inbox", me, pages.inbox(blog.notices.inbox(me.id)))
+
+
 @routes.get("/settings")
 def settings_form(blog: Blog, me: Member) -> str:
     return pages.page("Settings", me, pages.settings(me, blog.notices.choices(me.id)))
@@ -190,17 +195,17 @@ def away(_: Request, error: Exception) -> Response:
     return HTMLResponse(pages.page("Not now", None, body), 503)
 
 
-def create_app(store: Store, clarion: Clarion, site: str) -> FastAPI:
-    """The site, over its data and a client of Clarion. `site` is its own address, for links in messages."""
+def create_app(store: Store, notices: Notices) -> FastAPI:
+    """The site, over its data and its line to Clarion."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        clarion.close()
+        notices.close()
         store.close()
 
     app = FastAPI(lifespan=lifespan, title="The Blog", openapi_url=None)
-    app.state.parts = Parts(store, Notices(clarion, store, site))
+    app.state.parts = Parts(store, notices)
     app.include_router(routes)
     app.add_exception_handler(ClarionClientError, away)
     return app
@@ -208,6 +213,6 @@ def create_app(store: Store, clarion: Clarion, site: str) -> FastAPI:
 
 def from_environment() -> FastAPI:
     """The site as `uvicorn --factory blog.app:from_environment` starts it; README.md names the variables."""
-    clarion = Clarion(os.environ.get("CLARION_URL", "http://127.0.0.1:8000"), os.environ["CLARION_KEY"])
     store = Store(os.environ.get("BLOG_DATABASE", "blog.db"))
-    return create_app(store, clarion, os.environ.get("BLOG_URL", "http://127.0.0.1:8080"))
+    url, key = os.environ.get("CLARION_URL", "http://127.0.0.1:8000"), os.environ["CLARION_KEY"]
+    return create_app(store, Notices(url, key, store, os.environ.get("BLOG_URL", "http://127.0.0.1:8080")))

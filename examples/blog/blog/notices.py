@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 
 from blog.store import Article, Comment, Person, Store
-from clarion.client import Clarion, ClarionClientError, PreferenceFields
+from clarion.client import Clarion, ClarionClientError, InboxItem, PreferenceFields
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +38,12 @@ class Choices(NamedTuple):
 class Notices:
     """Reports the blog's actions as events. A Clarion that is down delays no page for long and breaks none."""
 
-    def __init__(self, clarion: Clarion, store: Store, site: str) -> None:
-        self._clarion, self._store, self._site = clarion, store, site
+    def __init__(self, url: str, key: str, store: Store, site: str) -> None:
+        self._url, self._store, self._site = url, store, site
+        self._clarion = Clarion(url, key)
+
+    def close(self) -> None:
+        self._clarion.close()
 
     def _send(self, key: str, type: str, data: Mapping[str, Any], actor: str, **audience: Any) -> None:
         try:
@@ -112,6 +117,12 @@ class Notices:
             wanted={(p.type, p.channel) for p in holds if p.type in TYPES and p.enabled},
             mails_an_hour=next((p.max_per_hour for p in said if (p.channel, p.type) == ("email", None)), None),
         )
+
+    def inbox(self, person: str, most: int = 50) -> list[InboxItem]:
+        """A person's latest notifications. The blog's key may not read them, a token for this person may."""
+        token = self._clarion.token(person, "inbox", ttl_seconds=60)
+        with Clarion(self._url, token.token) as reader:
+            return list(islice(reader.inbox(page_size=most), most))
 
     def _link(self, article: int) -> str:
         return f"{self._site}/articles/{article}"

@@ -7,6 +7,7 @@ from html import escape
 
 from blog.notices import CHANNELS, TYPES, Choices
 from blog.store import Article, Comment, Person
+from clarion.client import InboxItem
 
 Names = Mapping[str, str]
 
@@ -15,7 +16,8 @@ def page(title: str, me: Person | None, body: str) -> str:
     """The frame around every page."""
     links = '<a href="/join">Join</a>'
     if me:
-        links = f'<a href="/write">Write</a><a href="/settings">Settings</a>{_name(me.id, {me.id: me.name})}'
+        links = '<a href="/write">Write</a><a href="/inbox">Inbox</a><a href="/settings">Settings</a>'
+        links += _name(me.id, {me.id: me.name})
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f'<title>{escape(title)}</title><link rel="stylesheet" href="/style.css">'
@@ -101,6 +103,16 @@ def write() -> str:
         '<label><input type="checkbox" name="quiet"> Publish without telling anyone</label>'
         "<button>Publish</button></form>"
     )
+
+
+def inbox(items: Iterable[InboxItem]) -> str:
+    """What Clarion told a person here."""
+    shown = [
+        f'<div class="comment"><a href="{escape(item.action_url or "/")}">{escape(item.title or "")}</a>'
+        f"<p>{escape(item.body or '')}</p></div>"
+        for item in items
+    ]
+    return "<h1>Inbox</h1>" + ("".join(shown) or "<p>Nothing here yet.</p>")
 
 
 def settings(me: Person, choices: Choices) -> str:

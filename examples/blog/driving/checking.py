@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from html import unescape
 from typing import NamedTuple
 
-from clarion.client import Notification
+from clarion.client import InboxItem, Notification
 from driving.crowd import Member
 from driving.expectation import LIMITED, SENT, Expected, Told, within_limits
 from driving.mailbox import Mail
@@ -49,44 +49,44 @@ class _Case(NamedTuple):
         return reason if state == "suppressed" and reason else f"{state} ({reason})"
 
 
-def check(
-    expected: list[Expected],
-    events: Mapping[str, str],
-    notifications: Iterable[Notification],
-    mails: list[Mail],
-    members: Iterable[Member],
-) -> Findings:
-    """`events` are the ids of the events that the blog reported, by its key for the action."""
-    found = Findings(mails=len(mails))
-    found.wrong += _differences("events", {e.key for e in expected}, events)
-    cases = list(_cases(expected, events, notifications, found))
+class Seen(NamedTuple):
+    """What there is: the blog's events by its key for the action, what Clarion decided, the mails and the inboxes."""
+
+    events: Mapping[str, str]
+    notifications: list[Notification]
+    mails: list[Mail]
+    inboxes: Mapping[str, list[InboxItem]]
+
+
+def check(expected: list[Expected], members: Iterable[Member], seen: Seen) -> Findings:
+    """Everything that differs."""
+    found = Findings(mails=len(seen.mails))
+    found.wrong += _differences("events", {e.key for e in expected}, seen.events)
+    cases = list(_cases(expected, seen, found))
     for case in cases:
         _check_channels(case, found)
     sent = [case for case in cases if case.told.email == LIMITED and case.outcome("email") == SENT]
     found.wrong += _check_limits(cases, sent, members)
-    found.wrong += _check_mails(sent, mails)
+    found.wrong += _check_mails(sent, seen.mails)
+    found.wrong += _check_inboxes(cases, seen.inboxes)
     return found
 
 
 def _differences(what: str, wanted: Iterable[str], there: Iterable[str]) -> Iterator[str]:
-    wanted, there = set(wanted), set(there)
-    for missing in sorted(wanted - there):
-        yield f"{what}: {missing} is missing"
-    for superfluous in sorted(there - wanted):
-        yield f"{what}: {superfluous} should not be there"
+    should, does = Counter([*wanted]), Counter([*there])
+    yield from (f"{what}: {missing} is missing" for missing in sorted((should - does).elements()))
+    yield from (f"{what}: {superfluous} should not be there" for superfluous in sorted((does - should).elements()))
 
 
-def _cases(
-    expected: list[Expected], events: Mapping[str, str], notifications: Iterable[Notification], found: Findings
-) -> Iterator[_Case]:
+def _cases(expected: list[Expected], seen: Seen, found: Findings) -> Iterator[_Case]:
     by_event: dict[str, dict[str, Notification]] = defaultdict(dict)
-    for notification in notifications:
+    for notification in seen.notifications:
         people = by_event[notification.event_id]
         if notification.recipient in people:
             found.wrong.append(f"{notification.recipient} has two notifications of {notification.event_id}")
         people[notification.recipient] = notification
     for event in expected:
-        people = by_event.pop(events.get(event.key, ""), {})
+        people = by_event.pop(seen.events.get(event.key, ""), {})
         found.wrong += _differences(f"people told of {event.key}", event.told, people)
         for person in event.told.keys() & people.keys():
             yield _Case(event, person, event.told[person], people[person])
@@ -115,15 +115,24 @@ def _check_limits(cases: list[_Case], sent: list[_Case], members: Iterable[Membe
 
 def _check_mails(sent: list[_Case], mails: list[Mail]) -> Iterator[str]:
     shown = {(case.told.to, case.event.subject, case.event.link): case.event.shown for case in sent}
-    arrived = Counter((mail.to, mail.subject, _link(mail.text)) for mail in mails)
+    arrived = [(mail.to, mail.subject, _link(mail.text)) for mail in mails]
     yield from _differences("mails", map(str, shown), map(str, arrived))
-    yield from (f"mail {key} came {count} times" for key, count in arrived.items() if count > 1)
     for mail in mails:
         for text in shown.get((mail.to, mail.subject, _link(mail.text)), ()):
             if text not in mail.text or text not in unescape(mail.html):
                 yield f"mail to {mail.to} “{mail.subject}” doesn't show {text!r}"
             if re.search("[<&]", text) and text in mail.html:
                 yield f"mail to {mail.to} “{mail.subject}” has {text!r} as markup"
+
+
+def _check_inboxes(cases: list[_Case], inboxes: Mapping[str, list[InboxItem]]) -> Iterator[str]:
+    for person, items in inboxes.items():
+        told = (case.event for case in cases if case.person == person and case.told.in_app == SENT)
+        yield from _differences(
+            f"inbox of {person}",
+            (f"{event.subject} {event.link}" for event in told),
+            (f"{item.title} {item.action_url}" for item in items),
+        )
 
 
 def _link(text: str) -> str:

@@ -284,3 +284,20 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 
     token: str
     expires_at: datetime
+
+
+class InboxItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A notification as its reader sees it."""
+
+    id: str
+    workflow: str
+    seq: int | None = None
+    category: str | None = None
+    title: str | None = None
+    body: str | None = None
+    action_url: str | None = None
+    created_at: datetime | None = None
+    seen_at: datetime | None = None
+    read_at: datetime | None = None
+    archived_at: datetime | None = None
+    snoozed_until: datetime | None = None

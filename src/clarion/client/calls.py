@@ -262,6 +262,13 @@ def token(recipient: str, purpose: str = "inbox", *, ttl_seconds: int | None = N
     return ask("POST", path("recipients", recipient, "tokens"), a.Token, body)
 
 
+def inbox(
+    *, status: str | None = None, category: str | None = None, page_size: int | None = None
+) -> Listing[a.InboxItem]:
+    """A person's notifications, the latest first, for a client whose key is that person's inbox token."""
+    return Listing(("inbox",), a.InboxItem, {"status": status, "category": category, "limit": page_size})
+
+
 def _post_run(target: str, name: str, items: list[bytes], kind: type[T]) -> Plan[T]:
     return ask("POST", target, kind, {name: [msgspec.Raw(item) for item in items]})
 

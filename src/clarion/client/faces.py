@@ -120,6 +120,7 @@ class Calls:
     put_preferences = _Call(calls.put_preferences)
     patch_preferences = _Call(calls.patch_preferences)
     token = _Call(calls.token)
+    inbox = _List(calls.inbox)
 
     subscribe = _Call(calls.subscribe)
     unsubscribe = _Call(calls.unsubscribe)
