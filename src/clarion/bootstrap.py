@@ -201,7 +201,7 @@ class Clarion:
         )
         outcomes = Outcomes(
             self.db, self.clock, self.routes.chain_of, policy, UnusableAddresses(self.vault), self.limits.observe,
-            self._on_unknown,
+            self._on_unknown, lambda name: self.providers[name].idempotent,
         )  # fmt: skip
         renderer = Renderer(self.db, self.vault, self.catalogue, self._open_data, self.links)
         dispatcher = Dispatcher(

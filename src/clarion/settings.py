@@ -30,6 +30,9 @@ class ProviderSettings(_Section, frozen=True, kw_only=True, forbid_unknown_field
     rate_per_second: float | None = None
     config: dict[str, Any] = {}
 
+    def __repr__(self) -> str:
+        return f"ProviderSettings({self.name!r}, kind={self.kind!r})"  # config holds secrets
+
 
 class Api(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[api]`"""

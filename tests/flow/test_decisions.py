@@ -212,3 +212,15 @@ async def test_deciding_a_shard_again_makes_nothing_twice(clarion: Installation)
 
     assert [n["id"] for n in after] == [n["id"] for n in before]
     assert len(clarion.providers["first"].sent) == 2
+
+
+async def test_of_alternatives_the_first_that_reaches_the_person_is_used(clarion: Installation) -> None:
+    await clarion.people("ada")
+    sms = {"channel": "sms", "body": "hello"}
+    await clarion.workflow("code", sms, MAIL, {"channel": "in_app", "title": "x"}, strategy="first_available")
+
+    found = await clarion.settled(await clarion.event("code", recipients=["ada"], data={"n": 1}))
+
+    assert outcomes(found, "sms") == {"ada": ("suppressed", "no_contact_point")}
+    assert outcomes(found, "email") == {"ada": ("sent", None)}
+    assert outcomes(found, "in_app") == {"ada": ("suppressed", "alternative_used")}

@@ -120,6 +120,31 @@ async def test_an_opt_out_between_decision_and_send_is_obeyed(ada: Installation)
     assert len(ada.providers["first"].sent) == 1
 
 
+async def allow_mail(clarion: Installation, allowed: bool) -> None:
+    said = preferences_of([{"channel": "email", "enabled": allowed, "max_per_hour": 1}])
+    now = clarion.clarion.clock.now()
+    change = PreferenceChange(recipient="ada", preferences=said)
+    await clarion.clarion.bus.send(SetPreferences(project=PROJECT, now=now, changes=(change,)))
+
+
+async def test_what_isnt_sent_after_all_gives_its_slot_back(ada: Installation) -> None:
+    # Given a cap of one mail an hour, and a mail that holds the slot while it waits for its next try
+    await allow_mail(ada, True)
+    ada.providers["first"].answer = one_after_another(failed(OutcomeKind.THROTTLED, "429", retry_after=1_500))
+    event = await ada.event("note", recipients=["ada"], data={"n": 1})
+    await ada.sent()
+
+    # When ada switches mail off, and on again once that mail is stopped
+    await allow_mail(ada, False)
+    assert outcomes(await ada.settled(event)) == {"ada": ("suppressed", "opted_out")}
+    await allow_mail(ada, True)
+
+    # Then the next mail has the slot
+    assert outcomes(await ada.settled(await ada.event("note", recipients=["ada"], data={"n": 2}))) == {
+        "ada": ("sent", None)
+    }
+
+
 async def test_a_message_that_is_too_large_fails_with_the_reason(ada: Installation) -> None:
     await ada.workflow("long", {**MAIL, "text": "{{ event.data.text }}{{ event.data.text }}"})
 

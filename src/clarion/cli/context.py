@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from clarion.bootstrap import Clarion
+from clarion.security import logs
 from clarion.settings import Settings, load
 
 
@@ -25,6 +26,7 @@ class Context:
     @asynccontextmanager
     async def clarion(self) -> AsyncIterator[Clarion]:
         """The application without its engine: what it stores, a running server takes up."""
+        logs.set_up(self.settings.log.level, self.settings.log.format)
         opened = await Clarion.open(self.settings)
         try:
             yield opened

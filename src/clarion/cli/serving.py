@@ -15,6 +15,7 @@ import uvicorn
 from clarion.bootstrap import Clarion
 from clarion.cli.context import Context
 from clarion.model.errors import Misconfigured
+from clarion.security import logs
 from clarion.settings import Settings
 from clarion.web.app import create_app
 from clarion.workflows.samples import copy_samples
@@ -38,6 +39,7 @@ def add(app: typer.Typer) -> None:
         first start. Ctrl-C (or SIGTERM) finishes what is in flight.
         """
         settings = context.ensure_object(Context).settings
+        logs.set_up(settings.log.level, settings.log.format)
         # SQLite's writer is a thread that needs Python between its many short calls: it must not wait 5 ms for each.
         sys.setswitchinterval(0.0005)
         try:

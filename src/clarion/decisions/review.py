@@ -20,7 +20,7 @@ from clarion.decisions.rules import candidates, verdicts
 from clarion.ledger.facts import NotificationDecided
 from clarion.limits.interface import Grants, LimitsStore
 from clarion.model import ids
-from clarion.model.decision import Candidate, Context, Grant, Told, Verdict
+from clarion.model.decision import Candidate, Cap, Context, Counter, Grant, SlotRequest, Told, Verdict, slot_owner
 from clarion.model.ids import Id
 from clarion.model.jobs import DELIVER, Job
 from clarion.model.people import ContactPoint
@@ -29,13 +29,17 @@ from clarion.storage import Database, Lane, Row, Tx, tables
 from clarion.storage.spans import deliveries_of
 
 _WAITING = """
-    SELECT d.project, d.id, d.notification_id, d.step, d.channel, d.reason, d.priority, d.contact_id,
+    SELECT d.project, d.id, d.notification_id, d.step, d.channel, d.reason, d.priority, d.contact_id, d.slot_at,
            n.event_id, n.workflow, n.version, n.recipient, n.tenant, n.seen_at, n.read_at
     FROM deliveries d JOIN notifications n ON n.project = d.project AND n.id = d.notification_id
 """
 _UPDATED = (
     "state", "reason", "due_at", "provider", "policy_version", "slot_at", "settled_at", "contact_id",
 )  # fmt: skip
+
+
+#: Deferred before the rules were asked: digests and the like are still to be decided.
+_NOT_YET_DECIDED = frozenset({Reason.SCHEDULED.value, Reason.WAIT.value})
 
 
 class Waiting(NamedTuple):
@@ -45,6 +49,7 @@ class Waiting(NamedTuple):
     deliveries: dict[Id | None, Id]
     priority: Priority
     why: str
+    holds_slot: bool
 
 
 class Changes(NamedTuple):
@@ -77,13 +82,15 @@ class Reviewer:
         if not self._limits.in_transaction:
             grants = await self._limits.restamp(requests_of(found), now)
 
-        async def work(tx: Tx) -> set[tuple[str, Priority]]:
+        async def work(tx: Tx) -> tuple[set[tuple[str, Priority]], list[SlotRequest]]:
             return await self._commit(tx, waiting, found, grants, now)
 
         try:
-            due = await self._db.write(work, Lane.DECISIONS)
+            due, given_back = await self._db.write(work, Lane.DECISIONS)
         except SlotsForgotten:
             return count
+        if given_back and not self._limits.in_transaction:
+            await self._limits.release(given_back)
         await self._announce([Job(DELIVER, queue, provider) for provider, queue in sorted(due)])
         return count
 
@@ -118,7 +125,7 @@ class Reviewer:
                 people,
                 row["recipient"],
                 steps=(step,),
-                released=True,
+                released=row["reason"] not in _NOT_YET_DECIDED,
                 told=Told(
                     seen_at=row["seen_at"],
                     read_at=row["read_at"],
@@ -128,12 +135,20 @@ class Reviewer:
             )
             mine = {None if r["contact_id"] is None else bytes(r["contact_id"]): bytes(r["id"]) for r in group}
             context = msgspec.structs.replace(context, contacts=_only(context.contacts, mine))
-            waiting.append(Waiting(context, mine, Priority(row["priority"]), row["reason"] or "changed"))
+            waiting.append(
+                Waiting(
+                    context,
+                    mine,
+                    Priority(row["priority"]),
+                    row["reason"] or "changed",
+                    any(r["slot_at"] is not None for r in group),
+                )
+            )
         return waiting, len(rows)
 
     async def _commit(
         self, tx: Tx, waiting: Sequence[Waiting], found: Sequence[list[Candidate]], grants: Mapping[Id, Grant], now: int
-    ) -> set[tuple[str, Priority]]:
+    ) -> tuple[set[tuple[str, Priority]], list[SlotRequest]]:
         if isinstance(grants, Grants) and not await self._limits.standing(tx, grants):
             raise SlotsForgotten
         still = await _still_deferred(tx, waiting)
@@ -142,12 +157,17 @@ class Reviewer:
             grants = await self._limits.restamp(requests_of([c for _, c in pairs]), now, tx)
         decided = verdicts([w.context for w, _ in pairs], [c for _, c in pairs], grants, now)
         changes = Changes([], [], [], set())
+        given_back = []
         for (w, _), d in zip(pairs, decided, strict=True):
             self._apply(w, d.verdicts[0], now, changes)
+            if w.holds_slot and d.verdicts[0].verdict is not VerdictKind.DELIVER:
+                given_back.append(_slot_of(w.context, d.verdicts[0]))
+        if given_back and self._limits.in_transaction:
+            await self._limits.release(given_back, tx)
         await tx.update(tables.deliveries, ("project", "id"), _UPDATED, sorted(changes.updated))
         await tx.insert_missing(tables.deliveries, DELIVERY, sorted(changes.added))
         await tx.append(changes.facts)
-        return changes.due
+        return changes.due, given_back
 
     def _apply(self, w: Waiting, verdict: Verdict, now: int, changes: Changes) -> None:
         """What a step's verdict makes of its deliveries.
@@ -225,6 +245,15 @@ class Reviewer:
         )  # fmt: skip
 
 
+def _slot_of(context: Context, verdict: Verdict) -> SlotRequest:
+    """The slot that an earlier decision took, in every counter that may hold it."""
+    project, recipient = context.event.project, context.profile.id
+    notification = ids.notification_id(context.event.id, context.workflow.key, recipient)
+    counters = ((verdict.channel, context.workflow.key), (verdict.channel, ""), ("", ""))
+    caps = tuple(Cap(Counter(project, recipient, channel, kind), None, None) for channel, kind in counters)
+    return SlotRequest(slot_owner(notification, verdict.step), caps)
+
+
 def _only(contacts: Sequence[ContactPoint], wanted: Mapping[Id | None, Id]) -> tuple[ContactPoint, ...]:
     """The contact points that the deliveries are for; all, where that isn't decided yet."""
     return tuple(c for c in contacts if None in wanted or c.id in wanted)
@@ -241,10 +270,13 @@ async def _still_deferred(tx: Tx, waiting: Sequence[Waiting]) -> set[Id]:
 
 
 async def _sent_channels(tx: Tx, notifications: set[tuple[int, Id]]) -> dict[tuple[int, Id], dict[str, str]]:
-    """The channels on which these notifications went out, with the state."""
+    """The channels on which these notifications went out or are about to, with the state."""
     found: dict[tuple[int, Id], dict[str, str]] = defaultdict(dict)
     rows = await deliveries_of(
-        tx, "d.project, d.notification_id, d.channel, d.state", notifications, "d.state IN ('sent', 'delivered')"
+        tx,
+        "d.project, d.notification_id, d.channel, d.state",
+        notifications,
+        "d.state IN ('pending', 'sending', 'sent', 'delivered')",
     )
     for row in rows:
         found[row["project"], bytes(row["notification_id"])][row["channel"]] = row["state"]

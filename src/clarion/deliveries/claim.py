@@ -5,11 +5,11 @@ A claim takes no more than starts at once, so that what is claimed is what is in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from clarion.model.ids import Id
-from clarion.model.words import Channel, Priority
+from clarion.model.words import Channel, ContactKind, Priority
 from clarion.storage import Row, Tx
 
 _CLAIMED = (
@@ -47,29 +47,40 @@ class Claimed(NamedTuple):
     possible_duplicate: bool
 
 
-async def claim(
-    tx: Tx, provider: str, priorities: Sequence[int], most: int, lease: Id, now: int
-) -> tuple[list[Claimed], bool]:
-    """Up to `most` deliveries, the most urgent first; and whether some went back to be decided again."""
+class Claims(NamedTuple):
+    """What a claim took; `stale`: how many went back to be decided again; `more`: priorities that may have more."""
+
+    taken: list[Claimed]
+    stale: int
+    more: frozenset[int]
+
+
+async def claim(tx: Tx, provider: str, rooms: Mapping[int, int], lease: Id, now: int) -> Claims:
+    """Takes what is due of the priorities in `rooms`, the most urgent first; a priority has room after those before."""
     rows: list[Row] = []
-    for priority in priorities:
-        rows += await tx.fetch(
+    more = set()
+    for priority, room in sorted(rooms.items()):
+        most = room - len(rows)
+        if most <= 0:
+            more.add(priority)
+            continue
+        found = await tx.fetch(
             "WITH picked AS (SELECT project AS p, id AS i FROM deliveries WHERE state = 'pending' "
             "AND provider = :provider "
             "AND priority = :priority AND due_at <= :now ORDER BY due_at LIMIT :most" + tx.skip_locked + ") "
             "UPDATE deliveries SET state = 'sending', lease = :lease FROM picked WHERE project = p AND id = i "
             "RETURNING "
             + _CLAIMED + ", policy_version",
-            provider=provider, priority=priority, now=now, most=most - len(rows), lease=lease,
+            provider=provider, priority=priority, now=now, most=most, lease=lease,
         )  # fmt: skip
-        if len(rows) >= most:
-            break
-    if not rows:
-        return [], False
-    return await _current(tx, rows, now)
+        if len(found) == most:
+            more.add(priority)
+        rows += found
+    taken, stale = await _current(tx, rows, now) if rows else ([], 0)
+    return Claims(taken, stale, frozenset(more))
 
 
-async def _current(tx: Tx, rows: Sequence[Row], now: int) -> tuple[list[Claimed], bool]:
+async def _current(tx: Tx, rows: Sequence[Row], now: int) -> tuple[list[Claimed], int]:
     """Those of the claimed whose recipient is as it was at the decision, and whose event hasn't expired."""
     found = await tx.fetch(
         _NOTIFICATIONS,
@@ -92,7 +103,7 @@ async def _current(tx: Tx, rows: Sequence[Row], now: int) -> tuple[list[Claimed]
             "WHERE project IN :projects AND id IN :ids",
             now=now, projects=sorted({p for p, _ in stale}), ids=sorted(i for _, i in stale),
         )  # fmt: skip
-    return current, bool(stale)
+    return current, len(stale)
 
 
 def _claimed(row: Row, n: Row) -> Claimed:
@@ -117,11 +128,12 @@ def _claimed(row: Row, n: Row) -> Claimed:
     )
 
 
-async def leased(tx: Tx, lease: Id) -> list[Claimed]:
+async def leased(tx: Tx, lease: Id, most: int) -> list[Claimed]:
     """What a worker was sending when it died."""
     rows = await tx.fetch(
-        f"SELECT {_CLAIMED} FROM deliveries WHERE state = 'sending' AND lease = :lease LIMIT 5000",  # nosec B608
+        f"SELECT {_CLAIMED} FROM deliveries WHERE state = 'sending' AND lease = :lease LIMIT :most",  # nosec B608
         lease=lease,
+        most=most,
     )
     if not rows:
         return []
@@ -132,3 +144,13 @@ async def leased(tx: Tx, lease: Id) -> list[Claimed]:
     )
     notifications = {(n["project"], bytes(n["id"])): n for n in found}
     return [_claimed(row, notifications[row["project"], bytes(row["notification_id"])]) for row in rows]
+
+
+async def kinds_of(tx: Tx, claimed: Sequence[Claimed]) -> dict[tuple[int, Id | None], ContactKind]:
+    """What kind of contact point each one is for, by project and contact point."""
+    rows = await tx.fetch(
+        "SELECT project, id, kind FROM contact_points WHERE project IN :projects AND recipient IN :recipients",
+        projects=sorted({c.project for c in claimed}),
+        recipients=sorted({c.recipient for c in claimed}),
+    )
+    return {(r["project"], bytes(r["id"])): ContactKind(r["kind"]) for r in rows}

@@ -33,7 +33,6 @@ SHARED_ROOM = 0.8
 #: A claim smaller than this waits for more room, unless everything in flight has ended.
 LEAST_CLAIM = 8
 URGENT = (int(Priority.critical), int(Priority.high))
-ALL = tuple(int(p) for p in Priority)
 
 
 class Lease(Protocol):
@@ -65,6 +64,7 @@ class Dispatcher:
         self._most = {name: min(max_in_flight, p.max_in_flight) for name, p in providers.items()}
         self._in_flight = dict.fromkeys(providers, 0)
         self._bells: dict[str, Callable[[], None]] = {}
+        self._hints: dict[str, set[int]] = {name: {int(p) for p in Priority} for name in providers}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         outcomes.room = self._give_room
@@ -72,6 +72,10 @@ class Dispatcher:
     def on_room(self, provider: str, ring: Callable[[], None]) -> None:
         """Has `ring` called when the provider has room again."""
         self._bells[provider] = ring
+
+    def hint(self, provider: str, priority: Priority) -> None:
+        """Something of this priority may be due: worth a claim."""
+        self._hints[provider].add(int(priority))
 
     def stop_claiming(self) -> None:
         """Takes no more work."""
@@ -95,27 +99,32 @@ class Dispatcher:
         free, shared = size - busy, int(size * SHARED_ROOM) - busy
         if self._stopping or not self._lease.alive() or (busy and free < min(LEAST_CLAIM, size // 4)):
             return 0
+        hints = self._hints[provider]
+        if not hints:
+            return 0
         now, lease = self._clock.now(), self._lease.id
-        claimed: list[Claimed] = []
-        review = False
         if (wait := self._pace.wait(provider, now)) > 0:  # its rate is used up: come back when it isn't
             asyncio.get_running_loop().call_later(wait / 1000, self._bells.get(provider, lambda: None))
             return 0
-        free, shared = (min(room, self._pace.burst(provider)) for room in (free, shared))
-        for priorities, room in ((URGENT, free), (ALL, shared)):
-            if (most := room - len(claimed)) > 0:
-                work = partial(claim, provider=provider, priorities=priorities, most=most, lease=lease, now=now)
-                taken, stale = await self._db.write(work, Lane.OUTCOMES)
-                claimed += taken
-                review = review or stale
-        if review:
+        burst = self._pace.burst(provider)
+        rooms = {p: min(free if p in URGENT else shared, burst) for p in hints}
+        self._hints[provider] = set()  # hints that come from now on are about what this claim may not see
+        try:
+            claimed, stale, more = await self._db.write(
+                partial(claim, provider=provider, rooms=rooms, lease=lease, now=now), Lane.OUTCOMES
+            )
+        except BaseException:
+            self._hints[provider] |= hints
+            raise
+        self._hints[provider] |= more
+        if stale:
             await self._announce([Job(REVIEW, Priority.normal)])
         if claimed:
             self._in_flight[provider] += len(claimed)
             task = asyncio.create_task(self._send(self.providers[provider], claimed, lease))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return len(claimed) + review
+        return len(claimed) + stale
 
     async def _send(self, provider: Provider, claimed: Sequence[Claimed], lease: Id) -> None:
         """Carries a batch to its provider. Every claimed delivery gets exactly one report."""

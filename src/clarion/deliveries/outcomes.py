@@ -14,8 +14,8 @@ import structlog
 
 from clarion.clock import Clock
 from clarion.deliveries.chain import ChainPolicy, Next, RetryAt, Settled, Standing, after
-from clarion.deliveries.claim import Claimed, leased
-from clarion.ledger.facts import DeliveryAttempted
+from clarion.deliveries.claim import Claimed, kinds_of, leased
+from clarion.ledger.facts import DeliveryAttempted, DeliverySettled
 from clarion.model import ids
 from clarion.model.delivery import Outcome, failed
 from clarion.model.ids import Id
@@ -68,9 +68,11 @@ class Outcomes:
         addresses: Addresses,
         observe: Callable[[str, int, int, int], Awaitable[None]],
         on_unknown: Callable[[int, str, int], Awaitable[str]],
+        idempotent: Callable[[str], bool],
     ) -> None:
         self._db, self._clock, self._chain_of, self._policy = db, clock, chain_of, policy
         self._addresses, self._observe, self._on_unknown = addresses, observe, on_unknown
+        self._idempotent = idempotent
         self._waiting: list[tuple[Attempt, Id]] = []
         self._flushing: asyncio.Task[None] | None = None
         self.room: Callable[[str, int], None] = lambda _provider, _count: None
@@ -150,46 +152,65 @@ class Outcomes:
             accepted_at=ids.time_of(c.id),
             on_unknown=attempt.on_unknown,
             possible_duplicate=c.possible_duplicate,
+            idempotent=self._idempotent(c.provider),
         )
         return after(attempt.outcome, standing, self._policy, now)
 
     async def abandon(self, lease: Id) -> None:
         """Settles what a dead worker was sending: nobody knows whether it left."""
-        while claimed := await self._db.read(lambda tx: leased(tx, lease)):
+        while claimed := await self._db.read(lambda tx: leased(tx, lease, CHUNK)):
             now = self._clock.now()
             lost = failed(OutcomeKind.UNCERTAIN, "lease_lost", "the worker ended while it was sending")
+            kinds = await self._db.read(lambda tx, c=claimed: kinds_of(tx, c))  # type: ignore[misc]
             chunk = [
-                (
-                    Attempt(c, lost, now, now, None, await self._on_unknown(c.project, c.workflow, c.version), None),
-                    lease,
-                )
+                (Attempt(c, lost, now, now, kinds.get((c.project, c.contact_id)), await self._held(c), None), lease)
                 for c in claimed
             ]
-            for start in range(0, len(chunk), CHUNK):
-                part = chunk[start : start + CHUNK]
-                await self._db.write(partial(self.record, chunk=part, now=now), Lane.OUTCOMES)
+            await self._db.write(partial(self.record, chunk=chunk, now=now), Lane.OUTCOMES)
+
+    async def _held(self, c: Claimed) -> str:
+        return await self._on_unknown(c.project, c.workflow, c.version)
 
     async def settle_unknown(self, before: int) -> None:
-        """Ends deliveries whose outcome stayed unknown since `before`."""
+        """Gives up deliveries whose outcome stayed unknown since `before`."""
+        rows = await self._db.read(lambda tx: tx.fetch(_UNKNOWN, before=before, most=CHUNK))
+        if not rows:
+            return
+        now = self._clock.now()
 
-        async def work(tx: Tx) -> int:
-            return await tx.run(
-                "UPDATE deliveries SET state = 'failed' WHERE state = 'unknown' AND settled_at < :before", before=before
+        async def work(tx: Tx) -> None:
+            await tx.update(
+                tables.deliveries,
+                ("project", "id"),
+                ("state",),
+                [(r["project"], bytes(r["id"]), DeliveryState.FAILED.value) for r in rows],
+                only="t.state = 'unknown'",
+            )
+            await tx.append(
+                DeliverySettled(
+                    project=r["project"],
+                    at=now,
+                    subject=bytes(r["notification_id"]),
+                    recipient=r["recipient"],
+                    delivery=ids.show(ids.DELIVERY, bytes(r["id"])),
+                    workflow=r["workflow"],
+                    channel=r["channel"],
+                    state=DeliveryState.FAILED.value,
+                    reason=Reason.UNKNOWN_OUTCOME.value,
+                )
+                for r in rows
             )
 
-        if await self._db.read(lambda tx: _any_unknown(tx, before)):
-            await self._db.write(work, Lane.PROJECTIONS)
+        await self._db.write(work, Lane.PROJECTIONS)
 
 
+_UNKNOWN = (
+    "SELECT d.project, d.id, d.notification_id, d.channel, n.workflow, n.recipient FROM deliveries d "
+    "JOIN notifications n ON n.project = d.project AND n.id = d.notification_id "
+    "WHERE d.state = 'unknown' AND d.settled_at < :before ORDER BY d.settled_at LIMIT :most"
+)
 _FAULTS = (OutcomeKind.TRANSIENT, OutcomeKind.UNCERTAIN, OutcomeKind.MISCONFIGURED)
 _UNUSABLE = frozenset({OutcomeKind.BAD_ADDRESS, OutcomeKind.OPTED_OUT})
-
-
-async def _any_unknown(tx: Tx, before: int) -> bool:
-    row = await tx.first(
-        "SELECT 1 FROM deliveries WHERE state = 'unknown' AND settled_at < :before LIMIT 1", before=before
-    )
-    return row is not None
 
 
 def _row(attempt: Attempt, step: Next, now: int) -> tuple[Any, ...]:

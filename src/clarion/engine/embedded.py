@@ -95,7 +95,8 @@ class EmbeddedEngine:
                 self._bell("urgent" if job.queue in URGENT else "others").set()
             elif job.name == REVIEW:
                 self._bell("review").set()
-            elif job.name == DELIVER:
+            elif job.name == DELIVER and job.provider is not None:
+                self._dispatcher.hint(job.provider, job.queue)
                 self._bell(f"provider {job.provider}").set()
 
     async def schedule(self, jobs: Sequence[Job], eta: int) -> None:

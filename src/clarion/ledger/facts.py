@@ -87,6 +87,16 @@ class DeliveryCancelled(Fact, frozen=True, kw_only=True):
     reason: str
 
 
+class DeliverySettled(Fact, frozen=True, kw_only=True):
+    """Subject: the notification. A delivery whose outcome stayed unknown is given up."""
+
+    delivery: str
+    workflow: str
+    channel: str
+    state: str
+    reason: str
+
+
 class NotificationTouched(Fact, frozen=True, kw_only=True):
     """Subject: the notification. What the person did: seen, read, unread, archived, unarchived, snoozed."""
 

@@ -340,6 +340,13 @@ deliveries = _table(
         sqlite_where=text("state = 'deferred'"),
         postgresql_where=text("state = 'deferred'"),
     ),
+    # what nobody knows the outcome of
+    Index(
+        "deliveries_unknown",
+        "settled_at",
+        sqlite_where=text("state = 'unknown'"),
+        postgresql_where=text("state = 'unknown'"),
+    ),
     # what the dead were sending
     Index(
         "deliveries_leased",

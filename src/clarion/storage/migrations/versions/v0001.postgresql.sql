@@ -101,6 +101,8 @@ CREATE INDEX deliveries_due ON deliveries (provider, priority, due_at) WHERE sta
 
 CREATE INDEX deliveries_leased ON deliveries (lease) WHERE state = 'sending';
 
+CREATE INDEX deliveries_unknown ON deliveries (settled_at) WHERE state = 'unknown';
+
 CREATE TABLE digest_buckets (
   project INTEGER NOT NULL, 
   id BYTEA NOT NULL, 
