@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 
 from clarion.bootstrap import Clarion
 from clarion.model.errors import Forbidden, Invalid
+from clarion.model.words import Role
 from clarion.security.keys import Principal
 from clarion.security.roles import Permission, allows
 from clarion.security.tokens import Claims, TokenPurpose, verify
@@ -156,7 +157,8 @@ async def caller(request: Request) -> Principal:
         raise Unauthorized("this key isn't known, was revoked or has expired")
     permission = PERMISSIONS.get(_route(request))
     if permission is None or not allows(principal.role, permission):
-        raise Forbidden(f"the role {principal.role} may not do this")
+        able = " or ".join(role for role in Role if permission and allows(role, permission))
+        raise Forbidden(f"the role {principal.role} may not do this: it takes {able or 'another token'}")
     await _within_rate(clarion, principal)
     return principal
 

@@ -12,6 +12,7 @@ from clarion.events.intake import Draft, check_size, read_preview
 from clarion.model import ids
 from clarion.model.decision import Decided, Verdict, shown
 from clarion.model.events import Event
+from clarion.model.words import SENTENCES
 from clarion.web.access import App, Caller, Project
 from clarion.web.api.events import body_of
 
@@ -64,6 +65,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "channel": verdict.channel.value,
         "verdict": verdict.verdict.value,
         "reason": verdict.reason and verdict.reason.value,
+        "sentence": verdict.reason and SENTENCES[verdict.reason],
         "until": rfc3339(verdict.until),
         "trace": shown(verdict.trace),
     }
