@@ -156,6 +156,32 @@ async def test_after_a_flush_the_caps_are_as_exact_as_before(
     assert truth.asked == [[wanted.counter], [other.counter]]
 
 
+async def test_who_loads_late_does_not_undo_what_was_reserved_since(
+    workers: Sequence[Worker], truth: Truth, server: raw.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = cap(someone(), 1, 1)
+    slow, quick = (SlotRequest(owner(wanted, name), (wanted,)) for name in ("slow", "quick"))
+    await workers[0].reserve([SlotRequest(owner("any"), (cap(someone(), 1),))])
+    await server.flushdb()
+    await workers[1].peek([SlotRequest(owner("any"), (cap(someone(), 1),))])  # begins the epoch
+    loading, go = asyncio.Event(), asyncio.Event()
+
+    async def slowly(counters: list[Counter]) -> dict[Counter, list[tuple[int, Id]]]:
+        loading.set()
+        await go.wait()
+        return {}
+
+    # Given: one has read from SQL that there was nothing, and another reserves meanwhile
+    monkeypatch.setattr(workers[0].store, "_load_cold", slowly)
+    deciding = asyncio.create_task(workers[0].reserve([slow]))
+    await loading.wait()
+    assert (await workers[1].reserve([quick]))[quick.owner].granted
+    # When
+    go.set()
+    # Then
+    assert not (await deciding)[slow.owner].granted
+
+
 async def test_all_workers_racing_after_a_flush_stay_within_the_cap(
     workers: Sequence[Worker], truth: Truth, server: raw.Redis
 ) -> None:

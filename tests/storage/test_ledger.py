@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -41,46 +42,44 @@ async def test_facts_come_back_whole_in_their_order_and_from_where_a_reader_left
     assert [r.fact for r in await after(database, "record")] == [erased]
 
 
-async def test_a_fact_whose_neighbour_may_still_come_before_it_is_not_read_yet(postgres: Database) -> None:
-    """The race that a plain `position > last` loses: A draws its position, B draws a later one and commits first."""
+@asynccontextmanager
+async def open_transaction(db: Database, first: Fact, *last: Fact) -> AsyncIterator[None]:
+    """A writer that has appended `first`, and appends `last` and commits at the end of the block."""
     drawn, go = asyncio.Event(), asyncio.Event()
 
-    async def slow(tx: Tx) -> None:
-        await tx.append([fact(1)])
+    async def work(tx: Tx) -> None:
+        await tx.append([first])
         drawn.set()
         await go.wait()
+        await tx.append(last)
 
-    # Given
-    a = asyncio.create_task(postgres.write(slow))
+    writing = asyncio.create_task(db.write(work))
     await drawn.wait()
-    await append(postgres, fact(2))
-    # Then
-    assert await after(postgres) == []
-    assert await postgres.read(lambda tx: lag(tx, "operational", *START)) == Behind(1, 2)
-    # When
-    go.set()
-    await a
-    # Then
+    try:
+        yield
+    finally:
+        go.set()
+        await writing
+
+
+async def test_a_fact_whose_neighbour_may_still_come_before_it_is_not_read_yet(postgres: Database) -> None:
+    """The race that a plain `position > last` loses: A draws its position, B draws a later one and commits first."""
+    # Given
+    async with open_transaction(postgres, fact(1)):
+        await append(postgres, fact(2))
+        # Then
+        assert await after(postgres) == []
+        assert await postgres.read(lambda tx: lag(tx, "operational", *START)) == Behind(1, 2)
     assert [r.fact.at for r in await after(postgres)] == [1, 2]
 
 
-async def test_a_fact_that_was_drawn_later_and_committed_by_an_older_transaction_keeps_the_order(
+async def test_what_an_older_transaction_appends_late_comes_before_what_was_committed_meanwhile(
     postgres: Database,
 ) -> None:
-    begun, go = asyncio.Event(), asyncio.Event()
-
-    async def old(tx: Tx) -> None:
-        await tx.append([fact(1)])  # gives it its transaction number
-        begun.set()
-        await go.wait()
-        await tx.append([fact(3)])
-
-    a = asyncio.create_task(postgres.write(old))
-    await begun.wait()
-    await append(postgres, fact(2))
-    go.set()
-    await a
-    # Then: by transactions, then by positions; what counts is that no place is ever added below one that was read
+    async with open_transaction(postgres, fact(1), fact(3)):
+        await append(postgres, fact(2))
+        assert await after(postgres) == []
+    # Then: by transactions, then by positions; no place is ever added below one that was read
     assert [r.fact.at for r in await after(postgres)] == [1, 3, 2]
 
 

@@ -147,7 +147,7 @@ class RedisLimits:
     async def _decide(self, mode: str, requests: Sequence[SlotRequest], now: int) -> Grants:
         counters = counters_of(requests)
         if not counters:
-            return Grants(caps.reserve(requests, {}, now))
+            return Grants((caps.restamp if mode == "restamp" else caps.reserve)(requests, {}, now))
         arguments = (
             mode,
             now // SECOND,

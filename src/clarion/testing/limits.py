@@ -255,6 +255,20 @@ class LimitsContract:
         # Then
         assert (early[owner("second")].granted, late[owner("second")].granted) == (False, True)
 
+    async def test_sends_stamped_out_of_order_free_their_slots_in_the_order_of_time(self, limits: Worker) -> None:
+        wanted = cap(someone(), 2, None)
+        first, second, third, fourth = (SlotRequest(owner(wanted, n), (wanted,)) for n in range(4))
+        # Given a worker whose clock is two seconds behind
+        await limits.reserve([first], NOW + 2 * SECOND)
+        await limits.reserve([second], NOW)
+        # When
+        answers = await limits.reserve([third, fourth], NOW + HOUR + SECOND)
+        # Then
+        assert list(answers.values()) == [
+            GRANTED,
+            Grant(False, Reason.CAP_HOUR, NOW + HOUR + 2 * SECOND, "2 of 2 in the last hour"),
+        ]
+
     async def test_eight_workers_racing_for_ten_slots_get_exactly_ten(self, workers: Sequence[Worker]) -> None:
         capped, free = cap(someone(), 10, 20), cap(someone(), 100, 100)
 
