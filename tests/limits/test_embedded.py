@@ -56,6 +56,12 @@ async def test_counters_of_several_projects_in_one_batch_stay_apart(database: Da
     assert [grant.granted for grant in answers.values()] == [True, True, False, False]
 
 
+async def test_a_touch_makes_no_counter(database: Database) -> None:
+    wanted = cap(someone(), 1, 1)
+    await Worker(EmbeddedLimits(), database).touch([SlotRequest(owner(wanted), (wanted,))])
+    assert await database.read(lambda tx: tx.fetch("SELECT 1 FROM cap_counters")) == []
+
+
 async def test_caps_without_a_transaction_are_a_mistake_that_says_how_to_mend_it() -> None:
     with pytest.raises(TypeError, match="pass the transaction"):
         await EmbeddedLimits().reserve([SlotRequest(owner("x"), (cap("u", 1),))], NOW)

@@ -397,6 +397,21 @@ async def test_messages_reach_the_listeners_of_other_processes(workers: Sequence
     assert [await anext(listener) for listener in listeners] == [c.encode() for c in channels]
 
 
+async def test_who_gives_up_subscribing_takes_nobody_along(workers: Sequence[Worker]) -> None:
+    store, channel = workers[0].store, someone()
+    other = await store.subscribe(someone())
+    # Given two who want the same channel
+    first, second = (asyncio.create_task(store.subscribe(channel)) for _ in range(2))
+    await asyncio.sleep(0)
+    # When
+    first.cancel()
+    # Then
+    listener = await second
+    await workers[1].store.publish([(channel, b"1")])
+    assert await anext(listener) == b"1"
+    await other.close()
+
+
 async def test_turns_are_paced_by_the_server_s_clock_for_workers_whose_clocks_differ(workers: Sequence[Worker]) -> None:
     bucket, ahead = someone(), 30 * SECOND
     for worker in workers:

@@ -3,7 +3,7 @@
 -- KEYS[1]   the marker of the epoch: "number:warm:run", see clarion/limits/epochs.py
 -- KEYS[2..] a counter each: 8 bytes a send in the order of time (second, big-endian; mark of the owner)
 -- ARGV[1]   the epoch's number in which the caller believes to be
--- ARGV[2]   reserve, peek, restamp, release or load
+-- ARGV[2]   reserve, peek, restamp, touch, release or load
 -- ARGV[3]   now, in whole seconds, rounded down          ARGV[4]  now, rounded up: the stamp
 -- ARGV[5]   the marks of the owners, 4 bytes a request
 -- ARGV[6]   MessagePack, by request: group (0: none), number of caps, then by cap: key, per hour, per day (-1: no limit)
@@ -65,17 +65,23 @@ local function remove(key, owner)
   end
 end
 
-local function add(key, owner, per_hour, per_day)
-  remove(key, owner) -- of another day
+local function put(key, owner)
+  remove(key, owner)
   local packed = sends[key]
-  local count = #packed / ENTRY
-  local place = count
+  local place = #packed / ENTRY
   while place > 0 and second(packed, place) > stamp do place = place - 1 end
   packed = string.sub(packed, 1, place * ENTRY) .. struct.pack('>I4', stamp) .. owner .. string.sub(packed, place * ENTRY + 1)
-  local spare, drop = count + 1 - math.max(per_day, 0), 0
+  sends[key], changed[key] = packed, true
+end
+
+local function add(key, owner, per_hour, per_day)
+  put(key, owner)
+  local packed = sends[key]
+  local count = #packed / ENTRY
+  local spare, drop = count - math.max(per_day, 0), 0
   while drop < spare and second(packed, drop + 1) <= now - DAY do drop = drop + 1 end
-  if per_hour < 0 and per_day < 0 then drop = math.max(drop, count + 1 - MOST_UNLIMITED) end
-  sends[key], changed[key] = string.sub(packed, drop * ENTRY + 1), true
+  if per_hour < 0 and per_day < 0 then drop = math.max(drop, count - MOST_UNLIMITED) end
+  sends[key] = string.sub(packed, drop * ENTRY + 1)
 end
 
 local function read_requests(flat)
@@ -151,6 +157,16 @@ local function restamp(requests, answers)
   end
 end
 
+local function touch(requests)
+  for _, request in ipairs(requests) do
+    for _, c in ipairs(request) do
+      local place = find(sends[c[1]], request.owner)
+      local age = place and now - second(sends[c[1]], place)
+      if age and age > RESTAMP_AFTER and age < DAY then put(c[1], request.owner) end
+    end
+  end
+end
+
 local number, warm, trusted = epoch()
 if number ~= ARGV[1] or not trusted then return { 2, number } end
 
@@ -178,7 +194,13 @@ if mode == 'release' then
   end
 else
   if #cold > 0 then return { 1, cmsgpack.pack(cold) } end
-  if mode == 'restamp' then restamp(requests, answers) else reserve(requests, answers) end
+  if mode == 'touch' then
+    touch(requests)
+  elseif mode == 'restamp' then
+    restamp(requests, answers)
+  else
+    reserve(requests, answers)
+  end
 end
 if mode ~= 'peek' then
   for key in pairs(changed) do

@@ -58,6 +58,15 @@ def restamp(requests: Sequence[SlotRequest], counters: Counters, now: int) -> di
     return answers
 
 
+def touch(requests: Iterable[SlotRequest], counters: Counters, now: int) -> None:
+    """Stamps slots that are held and not fresh with `now`, whether or not there is room."""
+    for request in requests:
+        for counter, *_ in request.caps:
+            second = rolling.stamped(counters[counter], request.owner, now)
+            if second is not None and now // SECOND - second > RESTAMP_AFTER:
+                counters[counter] = rolling.put(counters[counter], now, request.owner)
+
+
 def release(requests: Iterable[SlotRequest], counters: Counters) -> None:
     """Gives slots back."""
     for request in requests:

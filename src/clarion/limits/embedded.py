@@ -34,7 +34,7 @@ _RECIPIENTS = {"sqlite": "(SELECT value FROM json_each(:recipients))", "postgres
 #: Buckets past this number are looked through for those that are full again.
 MANY_BUCKETS = 10_000
 
-Decide = Callable[[Sequence[SlotRequest], Counters, int], dict[Id, Grant]]
+Decide = Callable[[Sequence[SlotRequest], Counters, int], dict[Id, Grant] | None]
 
 
 class EmbeddedLimits:
@@ -44,6 +44,7 @@ class EmbeddedLimits:
 
     def __init__(self, health_window: int = 60_000) -> None:
         self._full_at: dict[str, float] = {}
+        self._many_buckets = MANY_BUCKETS
         self._outcomes: dict[int, dict[str, list[int]]] = {}
         self._step = max(1, health_window // STEPS)
         self._audience = Audience()
@@ -56,14 +57,16 @@ class EmbeddedLimits:
     async def restamp(self, requests: Sequence[SlotRequest], now: int, tx: Tx | None = None) -> Grants:
         return await _decide(caps.restamp, requests, now, tx)
 
+    async def touch(self, requests: Sequence[SlotRequest], now: int, tx: Tx | None = None) -> None:
+        await _change(_inside(tx), caps.touch, requests, now)
+
     async def peek(self, requests: Sequence[SlotRequest], now: int, tx: Tx | None = None) -> Grants:
         counters = await _fetch(_inside(tx), counters_of(requests))
         return Grants(caps.reserve(requests, counters, now))
 
     async def release(self, requests: Sequence[SlotRequest], tx: Tx | None = None) -> None:
-        def give_back(requests: Sequence[SlotRequest], counters: Counters, now: int) -> dict[Id, Grant]:
+        def give_back(requests: Sequence[SlotRequest], counters: Counters, now: int) -> None:
             caps.release(requests, counters)
-            return {}
 
         await _decide(give_back, requests, 0, tx)
 
@@ -88,8 +91,9 @@ class EmbeddedLimits:
 
     def _fill(self, bucket: str, full_at: float, present: float) -> None:
         self._full_at[bucket] = full_at
-        if len(self._full_at) > MANY_BUCKETS:
+        if len(self._full_at) > self._many_buckets:
             self._full_at = {key: at for key, at in self._full_at.items() if at > present}
+            self._many_buckets = max(MANY_BUCKETS, 2 * len(self._full_at))
 
     # --- health -------------------------------------------------------------------------------------------------------
 
@@ -131,16 +135,21 @@ def _inside(tx: Tx | None) -> Tx:
 
 
 async def _decide(decide: Decide, requests: Sequence[SlotRequest], now: int, tx: Tx | None) -> Grants:
-    tx, wanted = _inside(tx), counters_of(requests)
+    tx = _inside(tx)
     if tx.lock_rows:
-        await tx.insert_missing(cap_counters, (*KEY, "sends"), [(*counter, b"") for counter in wanted])
+        await tx.insert_missing(cap_counters, (*KEY, "sends"), [(*c, b"") for c in counters_of(requests)])
+    return await _change(tx, decide, requests, now)
+
+
+async def _change(tx: Tx, decide: Decide, requests: Sequence[SlotRequest], now: int) -> Grants:
+    wanted = counters_of(requests)
     counters = await _fetch(tx, wanted, f" ORDER BY {', '.join(KEY)}{tx.lock_rows}")
     before = dict(counters)
     answers = decide(requests, counters, now)
     changed = [(*counter, counters[counter]) for counter in wanted if counters[counter] != before[counter]]
     if changed:
         await tx.upsert(cap_counters, (*KEY, "sends"), changed)
-    return Grants(answers)
+    return Grants(answers or {})
 
 
 async def _fetch(tx: Tx, wanted: Sequence[Counter], tail: str = "") -> Counters:

@@ -92,6 +92,13 @@ class LimitsStore(Protocol):
     async def restamp(self, requests: Sequence[SlotRequest], now: int, tx: Tx | None = None) -> Grants:
         """Stamps slots older than RESTAMP_AFTER with `now`. What is refused holds nothing any more. Ignores groups."""
 
+    async def touch(self, requests: Sequence[SlotRequest], now: int, tx: Tx | None = None) -> None:
+        """Moves stamps older than RESTAMP_AFTER to `now`, in those of the counters that hold one; asks no limit.
+
+        That keeps the caps as long as a stamp is less than an hour old: the hour and the day that end at `now` hold
+        as many sends as before, and whatever was granted since was judged with this one inside its windows.
+        """
+
     async def release(self, requests: Sequence[SlotRequest], tx: Tx | None = None) -> None:
         """Gives slots back; twice is harmless."""
 
@@ -105,8 +112,8 @@ class LimitsStore(Protocol):
     async def take(self, bucket: str, n: int, rate: float, burst: float, now: int) -> list[int]:
         """Reserves `n` turns at a provider and gives their instants (ms), none before `now`.
 
-        `rate` a second, `burst` turns at once at most: over all callers no second holds more than rate + burst, or
-        one if that is less than one.
+        `rate` a second, of which `burst` (at least one) may begin at once: over all callers no second holds more than
+        rate + burst of them.
         """
 
     async def allow(self, key: str, rate: float, burst: float, now: int) -> Allowed:

@@ -135,6 +135,9 @@ class RedisLimits:
     async def restamp(self, requests: Sequence[SlotRequest], now: int, tx: Tx | None = None) -> Grants:
         return await self._decide("restamp", requests, now)
 
+    async def touch(self, requests: Sequence[SlotRequest], now: int, tx: Tx | None = None) -> None:
+        await self._decide("touch", requests, now)
+
     async def release(self, requests: Sequence[SlotRequest], tx: Tx | None = None) -> None:
         await self._decide("release", requests, 0)
 

@@ -57,16 +57,18 @@ class _Line:
         self._confirmed: dict[str, asyncio.Future[None]] = {}
         self._awaited: deque[asyncio.Future[None]] = deque()  # confirmations come in the order of the commands
         self._sending = asyncio.Lock()
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._reader = asyncio.create_task(self._read(), name="clarion live messages")
         self.broken = False
 
     async def subscribe(self, channel: str) -> Listener:
+        if self.broken:
+            raise LineBroken
         listener = self._audience.join(channel)
+        if channel not in self._confirmed:
+            self._confirmed[channel] = asyncio.get_running_loop().create_future()
+            self._start("SUBSCRIBE", channel)
         try:
-            if channel not in self._confirmed:
-                self._confirmed[channel] = asyncio.get_running_loop().create_future()
-                await self._send("SUBSCRIBE", channel)
             await asyncio.shield(self._confirmed[channel])
         except BaseException:
             await listener.close()
@@ -76,22 +78,23 @@ class _Line:
     def _leave(self, channel: str) -> None:
         if not self.broken:
             self._confirmed.pop(channel, None)
-            task = asyncio.create_task(self._unsubscribe(channel))
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+            self._start("UNSUBSCRIBE", channel)
 
-    async def _unsubscribe(self, channel: str) -> None:
-        if channel not in self._audience:  # nobody has come back meanwhile
-            with suppress(RedisError, OSError):
-                await self._send("UNSUBSCRIBE", channel)
+    def _start(self, command: str, channel: str) -> None:
+        """Sends a command on its own: who asked for it may give up waiting while others still need it."""
+        task = asyncio.create_task(self._send(command, channel))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _send(self, *command: str) -> None:
+    async def _send(self, command: str, channel: str) -> None:
         async with self._sending:
-            if self.broken:
-                raise LineBroken
-            if command[0] == "SUBSCRIBE":
-                self._awaited.append(self._confirmed[command[1]])
-            await self._connection.send_command(*command, check_health=False)
+            # Listeners may have come or gone since: what the last of them wants counts.
+            if self.broken or (command == "SUBSCRIBE") != (channel in self._confirmed):
+                return
+            if command == "SUBSCRIBE":
+                self._awaited.append(self._confirmed[channel])
+            with suppress(RedisError, OSError):  # the reader notices too, and tells everybody
+                await self._connection.send_command(command, channel, check_health=False)
 
     async def _read(self) -> None:
         try:
@@ -123,7 +126,7 @@ class _Line:
             except exceptions.TimeoutError:
                 if asked:
                     raise
-                await self._send("PING")
+                await self._connection.send_command("PING", check_health=False)
                 asked = True
                 continue
             if reply[0] != b"pong":
@@ -132,4 +135,4 @@ class _Line:
 
     async def close(self) -> None:
         self._reader.cancel()
-        await asyncio.gather(self._reader, *self._leaving, return_exceptions=True)
+        await asyncio.gather(self._reader, *self._tasks, return_exceptions=True)

@@ -107,21 +107,26 @@ def _full(packed: bytes, now: int, span: int, limit: int | None) -> Full | None:
 
 def add(packed: bytes, now: int, owner: Id, max_per_hour: int | None, max_per_day: int | None) -> bytes:
     """Counts a send of `owner` at `now`. What is older than a day goes, unless the limit may still look at it."""
-    packed = remove(packed, owner)  # of another day
-    second, count = stamp(now), len(packed) // ENTRY
-    place = count
-    while place and _second(packed, place - 1) > second:
-        place -= 1
-    at = place * ENTRY
-    packed = packed[:at] + second.to_bytes(4, "big") + mark(owner) + packed[at:]
+    packed = put(packed, now, owner)
+    count = len(packed) // ENTRY
     # The newest `max_per_day` stay: a caller whose clock is behind judges by them.
-    spare = count + 1 - (max_per_day or 0)
+    spare = count - (max_per_day or 0)
     drop, old = 0, now // SECOND - DAY
     while drop < spare and _second(packed, drop) <= old:
         drop += 1
     if max_per_hour is None and max_per_day is None:
-        drop = max(drop, count + 1 - MOST_UNLIMITED)
+        drop = max(drop, count - MOST_UNLIMITED)
     return packed[drop * ENTRY :]
+
+
+def put(packed: bytes, now: int, owner: Id) -> bytes:
+    """Stamps `owner` with `now`, in place of the stamp it has, if any. Drops nothing else: it knows no limits."""
+    packed, second = remove(packed, owner), stamp(now)
+    place = len(packed) // ENTRY
+    while place and _second(packed, place - 1) > second:
+        place -= 1
+    at = place * ENTRY
+    return packed[:at] + second.to_bytes(4, "big") + mark(owner) + packed[at:]
 
 
 def remove(packed: bytes, owner: Id) -> bytes:

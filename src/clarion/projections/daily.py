@@ -5,7 +5,7 @@ Counted are entries into a state, on the day they happened:
     pending      a decision let it go out (no provider yet; retries aren't counted)
     deferred     a decision put it off (reason: why); decided again, it counts again as what it then became
     digested     a decision gathered it into a digest
-    suppressed   a decision, or a provider's word on the address, said no
+    suppressed   a decision said no
     sent, failed, unknown                  how its attempts ended, under the provider of the last one
     expired, cancelled                     its time was over, or it was withdrawn
     delivered, bounced, complained, opened, clicked, unsubscribed     what receipts said
@@ -42,7 +42,7 @@ from clarion.storage.statements import insert_text
 from clarion.storage.tables import daily_stats
 
 KEY = ("project", "day", "workflow", "channel", "provider", "state", "reason")
-_ADD = f' ON CONFLICT ({", ".join(KEY)}) DO UPDATE SET "count" = daily_stats."count" + excluded."count"'
+_ADD = f' ON CONFLICT ({", ".join(KEY)}) DO UPDATE SET "count" = daily_stats."count" + excluded."count"'  # nosec B608: names
 
 #: workflow, channel, provider, state, reason, how many
 Entry = tuple[str, str, str, str, str, int]

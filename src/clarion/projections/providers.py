@@ -19,7 +19,7 @@ from clarion.storage.tables import provider_history
 
 KEY = ("project", "provider", "minute", "outcome")
 _ADD = (
-    f" ON CONFLICT ({', '.join(KEY)}) DO UPDATE SET "
+    f" ON CONFLICT ({', '.join(KEY)}) DO UPDATE SET "  # nosec B608: names
     '"count" = provider_history."count" + excluded."count", took_ms = provider_history.took_ms + excluded.took_ms'
 )
 

@@ -1,5 +1,4 @@
-"""Runs the projectors: feeds each the facts after its checkpoint, and commits the checkpoint with what they made of
-them.
+"""Runs the projectors: feeds each the facts after its checkpoint, and commits the checkpoint with what it wrote.
 
 Facts are read outside of the writing transaction, which then locks the checkpoints and applies only if they still
 stand where they stood. So any number of runners may work at once, a crash loses nothing and repeats nothing, and a
@@ -135,7 +134,7 @@ async def _places(tx: Tx, projectors: Iterable[Projector], lock: str = "") -> St
     by_name = {projector.name: projector for projector in projectors}
     rows = await tx.fetch(
         "SELECT projector, stream, xid, position FROM checkpoints WHERE projector IN :names "
-        f"ORDER BY projector, stream{lock}",
+        f"ORDER BY projector, stream{lock}",  # nosec B608: Tx.lock_rows
         names=sorted(by_name),
     )
     known = {(row["projector"], row["stream"]): Place(row["xid"], row["position"]) for row in rows}
