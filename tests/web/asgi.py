@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message
 
 
 class Answer(NamedTuple):
-    """What the application answered; `body` is parsed JSON, None where there is none."""
+    """What the application answered; `body` is parsed JSON, the text of anything else, None where there is none."""
 
     status: int
     body: Any
@@ -57,4 +57,6 @@ async def call(
     await app(scope, receive, send)
     text = b"".join(m.get("body", b"") for m in sent[1:])
     found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-    return Answer(sent[0]["status"], json.loads(text) if text else None, found)
+    if text and "json" in found.get("content-type", ""):
+        return Answer(sent[0]["status"], json.loads(text), found)
+    return Answer(sent[0]["status"], text.decode() or None, found)

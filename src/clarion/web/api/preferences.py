@@ -117,4 +117,5 @@ def _order(one: Preference) -> tuple[str, str, str]:
 def _held(workflow: Workflow, channel: Channel, said: tuple[Preference, ...], tenant: Tenant | None) -> dict[str, Any]:
     held = msgspec.structs.asdict(effective(workflow, channel, said, tenant))
     del held["chosen"]
-    return {"type": workflow.key, "name": workflow.name, "category": workflow.category, "channel": channel, **held}
+    named = {"type": workflow.key, "name": workflow.name, "category": workflow.category, "channel": channel}
+    return {**named, **held, "required": workflow.ignores_opt_out}

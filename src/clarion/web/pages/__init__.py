@@ -19,6 +19,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from clarion.model.errors import NotFound
+from clarion.web.pages import unsubscribe
 
 #: Scripts, styles and calls come from here alone; Trusted Types close every door from text to markup.
 DASHBOARD_POLICY: Final = (
@@ -100,6 +101,12 @@ def install(app: FastAPI) -> None:
 
     dashboard, email = page("dashboard.html", DASHBOARD_POLICY), page("email.html", EMAIL_POLICY)
 
+    preferences = page("preferences.html", DASHBOARD_POLICY)
+    unsubscribe.install(app, version)
+
+    async def get_preferences(request: Request) -> Response:
+        return preferences.answer(request, _ASKED_EACH_TIME)
+
     async def get_dashboard(request: Request) -> Response:
         return dashboard.answer(request, _ASKED_EACH_TIME)
 
@@ -126,6 +133,7 @@ def install(app: FastAPI) -> None:
             Route("/dashboard", get_dashboard),
             Route("/dashboard/outbox", to_outbox),
             Route("/dashboard/email", get_email),
+            Route("/preferences", get_preferences),
             Route("/static/{path:path}", get_static),
         ]
     )
