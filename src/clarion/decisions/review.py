@@ -20,7 +20,7 @@ from clarion.decisions.rules import candidates, verdicts
 from clarion.ledger.facts import NotificationDecided
 from clarion.limits.interface import Grants, LimitsStore
 from clarion.model import ids
-from clarion.model.decision import Candidate, Cap, Context, Counter, Grant, SlotRequest, Told, Verdict, slot_owner
+from clarion.model.decision import Candidate, Context, Grant, SlotRequest, Told, Verdict, slot_held
 from clarion.model.ids import Id
 from clarion.model.jobs import DELIVER, Job
 from clarion.model.people import ContactPoint
@@ -246,12 +246,10 @@ class Reviewer:
 
 
 def _slot_of(context: Context, verdict: Verdict) -> SlotRequest:
-    """The slot that an earlier decision took, in every counter that may hold it."""
-    project, recipient = context.event.project, context.profile.id
-    notification = ids.notification_id(context.event.id, context.workflow.key, recipient)
-    counters = ((verdict.channel, context.workflow.key), (verdict.channel, ""), ("", ""))
-    caps = tuple(Cap(Counter(project, recipient, channel, kind), None, None) for channel, kind in counters)
-    return SlotRequest(slot_owner(notification, verdict.step), caps)
+    """The slot that an earlier decision took."""
+    project, recipient, workflow = context.event.project, context.profile.id, context.workflow.key
+    notification = ids.notification_id(context.event.id, workflow, recipient)
+    return slot_held(project, recipient, notification, verdict.step, verdict.channel, workflow)
 
 
 def _only(contacts: Sequence[ContactPoint], wanted: Mapping[Id | None, Id]) -> tuple[ContactPoint, ...]:

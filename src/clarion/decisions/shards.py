@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from clarion.directory.topics import audience_page
 from clarion.model.events import SHARD_SIZE
 from clarion.model.ids import Id
 from clarion.storage import Tx
@@ -100,16 +101,9 @@ async def _cut_one(
 
 
 async def _page(tx: Tx, project: int, audience: str, after: str, upto: str | None, accepted_at: int) -> tuple[str, ...]:
-    """Up to SHARD_SIZE members of a topic or broadcast behind `after`, who were there before the event."""
-    end = "" if upto is None else " AND {0} <= :upto"
-    if audience == "broadcast":
-        text = f"SELECT id FROM recipients WHERE project = :project AND id > :after{end.format('id')} AND created_at <= :at ORDER BY id LIMIT :most"  # noqa: E501  # nosec B608
-    else:
-        text = f"SELECT recipient FROM subscriptions WHERE project = :project AND topic = :topic AND recipient > :after{end.format('recipient')} AND created_at <= :at ORDER BY recipient LIMIT :most"  # noqa: E501  # nosec B608
-    rows = await tx.fetch(
-        text, project=project, topic=audience.partition(":")[2], after=after, upto=upto, at=accepted_at, most=SHARD_SIZE
-    )
-    return tuple(row[0] for row in rows)
+    """Up to SHARD_SIZE members of an event's audience, who were there before the event."""
+    topic = None if audience == "broadcast" else audience.removeprefix("topic:")
+    return await audience_page(tx, project, topic, accepted_at, after, upto, SHARD_SIZE)
 
 
 async def load(tx: Tx, refs: Sequence[ShardRef]) -> list[OpenShard]:

@@ -42,7 +42,9 @@ async def _load(tx: Tx, counters: list[Counter], now: int) -> dict[Counter, list
         notification = bytes(row["notification_id"])
         recipient, workflow = told[row["project"], notification]
         owner = slot_owner(notification, row["step"])
-        sends[row["project"], recipient][owner] = (row["slot_at"], row["channel"], workflow)
+        stamped = (row["slot_at"], row["channel"], workflow)
+        held = sends[row["project"], recipient]
+        held[owner] = max(held.get(owner, stamped), stamped)  # of several devices, the one that was sent to last
     return {
         c: sorted(
             (at, owner)

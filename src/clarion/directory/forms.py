@@ -36,12 +36,20 @@ def text(value: Any, code: str, where: str, most: int = 256) -> str:
 
 def recipient_id(value: Any, where: str = "id") -> str:
     """The application's own id of a person."""
-    return text(value, "invalid_recipient", where)
+    return _in_paths(value, "invalid_recipient", where)
 
 
 def topic_key(value: Any, where: str = "key") -> str:
     """The key of a topic, as `author:7`."""
-    return text(value, "invalid_topic", where)
+    return _in_paths(value, "invalid_topic", where)
+
+
+def _in_paths(value: Any, code: str, where: str) -> str:
+    """A text that a URL's path can name: a slash in it would be read as the path's own."""
+    named = text(value, code, where)
+    if "/" in named:
+        raise Invalid(code, f"{where} must not hold a slash: it stands in paths", where)
+    return named
 
 
 def word(value: Any, code: str, where: str) -> str:

@@ -5,8 +5,6 @@ A topic is there as soon as somebody is subscribed to it. Who is subscribed need
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from clarion.ledger.bus import Command
 from clarion.ledger.facts import Subscribed, Unsubscribed
 from clarion.storage.database import Tx
@@ -70,52 +68,27 @@ def _cut(people: list[str]) -> list[list[str]]:
 # --- audiences --------------------------------------------------------------------------------------------------------
 
 
-class Bounds(NamedTuple):
-    """A shard: the audience's ids with `after` < id <= `upto`, `size` of them when it was cut."""
-
-    after: str
-    upto: str
-    size: int
-
-
 # Ids are compared by the database alone: what is "greater" hangs on its collation.
-_TOPIC_BOUNDS = """
-    SELECT max(recipient) AS upto, count(*) AS n FROM (
-        SELECT recipient, (row_number() OVER (ORDER BY recipient) - 1) / :size AS shard
-        FROM subscriptions WHERE project = :project AND topic = :topic AND created_at <= :before
-    ) numbered GROUP BY shard ORDER BY shard
-"""
-_BROADCAST_BOUNDS = """
-    SELECT max(id) AS upto, count(*) AS n FROM (
-        SELECT id, (row_number() OVER (ORDER BY id) - 1) / :size AS shard
-        FROM recipients WHERE project = :project AND created_at <= :before
-    ) numbered GROUP BY shard ORDER BY shard
-"""
-_MEMBERS = """
+_SUBSCRIBED = """
     SELECT recipient FROM subscriptions
-    WHERE project = :project AND topic = :topic AND recipient > :after AND recipient <= :upto AND created_at <= :before
-    ORDER BY recipient
+    WHERE project = :project AND topic = :topic AND recipient > :after AND created_at <= :before
+    ORDER BY recipient LIMIT :most
 """
-_EVERYBODY = """
+_KNOWN = """
     SELECT id FROM recipients
-    WHERE project = :project AND id > :after AND id <= :upto AND created_at <= :before ORDER BY id
+    WHERE project = :project AND id > :after AND created_at <= :before ORDER BY id LIMIT :most
 """
 
 
-async def topic_bounds(tx: Tx, project: int, topic: str | None, before: int, size: int) -> list[Bounds]:
-    """Cuts who was subscribed at `before` (ms) into shards of `size`; `topic` None: who was known (a broadcast)."""
-    if topic is None:
-        rows = await tx.fetch(_BROADCAST_BOUNDS, project=project, before=before, size=size)
-    else:
-        rows = await tx.fetch(_TOPIC_BOUNDS, project=project, topic=topic, before=before, size=size)
-    ends = ["", *(row["upto"] for row in rows)]
-    return [Bounds(after, row["upto"], row["n"]) for after, row in zip(ends, rows, strict=False)]
+async def audience_page(
+    tx: Tx, project: int, topic: str | None, before: int, after: str, upto: str | None, most: int
+) -> tuple[str, ...]:
+    """Up to `most` of an audience in the order of their ids, behind `after` and up to `upto` (None: to the end).
 
-
-async def members(tx: Tx, project: int, topic: str | None, after: str, upto: str, before: int) -> list[str]:
-    """The people of a shard. Those who have left or were erased since it was cut are gone."""
-    if topic is None:
-        rows = await tx.fetch(_EVERYBODY, project=project, after=after, upto=upto, before=before)
-    else:
-        rows = await tx.fetch(_MEMBERS, project=project, topic=topic, after=after, upto=upto, before=before)
-    return [row[0] for row in rows]
+    The audience is who was subscribed to `topic` at `before` (ms) and still is, or, `topic` None, who was known.
+    """
+    text, name = (_KNOWN, "id") if topic is None else (_SUBSCRIBED, "recipient")
+    if upto is not None:
+        text = text.replace("ORDER BY", f"AND {name} <= :upto ORDER BY")
+    rows = await tx.fetch(text, project=project, topic=topic, before=before, after=after, upto=upto, most=most)
+    return tuple(row[0] for row in rows)

@@ -243,6 +243,8 @@ def _members(event: EventBody) -> tuple[tuple[str, ...] | None, tuple[ProfileDra
             if len(recipient) > 1:
                 profiles.append(_profile(recipient, where))
         _text(name, where, MOST_TEXT, "invalid_audience")
+        if "/" in name:
+            raise Invalid("invalid_audience", f"{where}: an id must not hold a slash: it stands in paths", where)
         members[name] = None
     return tuple(members), tuple(profiles)
 

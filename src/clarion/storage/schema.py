@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,8 +58,10 @@ def _upgrade(connection: Connection) -> None:
 async def _on(url: str, work: object) -> object:
     path = sqlite_path(url)
     if path is not None:
-        engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Nobody else's business: SQLite gives its other files the same mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
         with engine.connect() as connection:
             return work(connection)  # type: ignore[operator]
     _, _, rest = url.partition("://")

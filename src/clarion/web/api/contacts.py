@@ -10,7 +10,8 @@ from pydantic import Field, SkipValidation
 
 from clarion.clock import rfc3339
 from clarion.directory import forms, views
-from clarion.directory.contacts import AddContacts, ContactDraft, RemoveContacts, contact_of, device_of
+from clarion.directory.contact_rows import ContactDraft
+from clarion.directory.contacts import AddContacts, RemoveContacts, contact_of, device_of
 from clarion.directory.views import Contact
 from clarion.model import ids
 from clarion.model.errors import NotFound
