@@ -151,6 +151,8 @@ def _decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
+        if decoder is not _plain:
+            _decode(_plain, body)  # a wrong shape may come before the place where it stops being JSON
         raise _wrong_shape(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Malformed(f"the body isn't valid JSON: {error}") from None
