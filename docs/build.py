@@ -1,6 +1,6 @@
 """Makes the reference parts of the documents from the code: `make docs`, or `python docs/build.py`.
 
-A document says `<!-- begin NAME -->` and `<!-- end NAME -->`; what stands between them is written here and nowhere else.
+What stands between `<!-- begin NAME -->` and `<!-- end NAME -->` in a document is written here and nowhere else.
 tests/docs holds that it is up to date. Nothing here starts a server or opens a database.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,7 +41,7 @@ def _filled(block: re.Match[str]) -> str:
     return f"{block[1]}\n{MAKERS[block['name']]().strip()}\n\n{block[3]}"
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
@@ -98,7 +98,7 @@ def _setting(section: str, line: str, meaning: str) -> tuple[str, ...]:
 def _openapi() -> Json:
     settings = load(Path(str(resources.files("clarion").joinpath("default.toml"))), {})
     # The routes are made before anything is opened: of the application they need no more than this.
-    return create_app(cast(Clarion, SimpleNamespace(settings=settings))).openapi()
+    return create_app(cast("Clarion", SimpleNamespace(settings=settings))).openapi()
 
 
 def _http() -> str:
@@ -123,8 +123,8 @@ def _call(method: str, path: str, call: Json, schemas: Json, shapes: dict[str, N
     ]
     if rows:
         lines.append(_table(("parameter", "in", "type", "meaning"), rows))
-    for content in call.get("requestBody", {}).get("content", {}).values():
-        lines.append(_fields("body", _resolved(content["schema"], schemas), shapes))
+    bodies = call.get("requestBody", {}).get("content", {}).values()
+    lines += [_fields("body", _resolved(content["schema"], schemas), shapes) for content in bodies]
     good = sorted(status for status in call["responses"] if status.startswith(("2", "3")))
     return "\n\n".join([*(line for line in lines if line), f"Answers {', '.join(good)}."])
 
@@ -180,9 +180,9 @@ def _shapes(schemas: Json, shapes: dict[str, None]) -> str:
     done: dict[str, str] = {}
     while todo := [name for name in shapes if name not in done]:
         for name in todo:
-            done[name] = "\n\n".join(
-                line for line in (f"### {name}", schemas[name].get("description", ""), _fields("field", schemas[name], shapes)) if line
-            )  # fmt: skip
+            schema = schemas[name]
+            lines = (f"### {name}", schema.get("description", ""), _fields("field", schema, shapes))
+            done[name] = "\n\n".join(line for line in lines if line)
     return "\n\n".join(["## Shapes", *(done[name] for name in sorted(done))])
 
 
