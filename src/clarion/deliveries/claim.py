@@ -1,13 +1,18 @@
 """Claiming: takes what is due for a provider under this worker's lease, and sends back what has to be decided again.
 
-A claim takes no more than starts at once, so that what is claimed is what is in flight.
+A claim takes no more than starts at once, so that what is claimed is what is in flight: frequency caps count a send
+from its claim on. A slot stamped some seconds before is moved (`LimitsStore.touch` says why that needs no asking); one
+stamped an hour before may have no room any more, and is decided again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from clarion.clock import HOUR, SECOND
+from clarion.limits.interface import RESTAMP_AFTER, LimitsStore
+from clarion.model.decision import SlotRequest, slot_held
 from clarion.model.ids import Id
 from clarion.model.words import Channel, ContactKind, Priority
 from clarion.storage import Row, Tx
@@ -48,14 +53,15 @@ class Claimed(NamedTuple):
 
 
 class Claims(NamedTuple):
-    """What a claim took; `stale`: how many went back to be decided again; `more`: priorities that may have more."""
+    """What a claim took."""
 
     taken: list[Claimed]
-    stale: int
-    more: frozenset[int]
+    waited: list[Claimed]  #: those of them whose slots are to be touched before they are sent
+    stale: int  #: how many went back to be decided again
+    more: frozenset[int]  #: priorities that may have more
 
 
-async def claim(tx: Tx, provider: str, rooms: Mapping[int, int], lease: Id, now: int) -> Claims:
+async def claim(tx: Tx, provider: str, rooms: Mapping[int, int], lease: Id, now: int, limits: LimitsStore) -> Claims:
     """Takes what is due of the priorities in `rooms`, the most urgent first; a priority has room after those before."""
     rows: list[Row] = []
     more = set()
@@ -70,18 +76,35 @@ async def claim(tx: Tx, provider: str, rooms: Mapping[int, int], lease: Id, now:
             "AND priority = :priority AND due_at <= :now ORDER BY due_at LIMIT :most" + tx.skip_locked + ") "
             "UPDATE deliveries SET state = 'sending', lease = :lease FROM picked WHERE project = p AND id = i "
             "RETURNING "
-            + _CLAIMED + ", policy_version",
+            + _CLAIMED + ", policy_version, slot_at",
             provider=provider, priority=priority, now=now, most=most, lease=lease,
         )  # fmt: skip
         if len(found) == most:
             more.add(priority)
         rows += found
-    taken, stale = await _current(tx, rows, now) if rows else ([], 0)
-    return Claims(taken, stale, frozenset(more))
+    taken, waited, stale = await _current(tx, rows, lease, now) if rows else ([], [], 0)
+    if waited:
+        await tx.run(
+            "UPDATE deliveries SET slot_at = :now WHERE project IN :projects AND id IN :ids AND lease = :lease",
+            now=now, projects=sorted({c.project for c in waited}), ids=sorted(c.id for c in waited), lease=lease,
+        )  # fmt: skip
+        if limits.in_transaction:
+            await limits.touch(slots_of(waited), now, tx)
+            waited = []
+    return Claims(taken, waited, stale, frozenset(more))
 
 
-async def _current(tx: Tx, rows: Sequence[Row], now: int) -> tuple[list[Claimed], int]:
-    """Those of the claimed whose recipient is as it was at the decision, and whose event hasn't expired."""
+def slots_of(claimed: Iterable[Claimed]) -> list[SlotRequest]:
+    """The slots that these may hold, each once."""
+    held = (slot_held(c.project, c.recipient, c.notification_id, c.step, c.channel, c.workflow) for c in claimed)
+    return list(dict.fromkeys(held))
+
+
+async def _current(tx: Tx, rows: Sequence[Row], lease: Id, now: int) -> tuple[list[Claimed], list[Claimed], int]:
+    """Those of the claimed whose decision still holds, and those of them that waited for so long that it shows.
+
+    It holds while the recipient is as it was, the event hasn't expired, and no hour has passed since the slot's stamp.
+    """
     found = await tx.fetch(
         _NOTIFICATIONS,
         projects=sorted({r["project"] for r in rows}),
@@ -89,21 +112,30 @@ async def _current(tx: Tx, rows: Sequence[Row], now: int) -> tuple[list[Claimed]
     )
     notifications = {(n["project"], bytes(n["id"])): n for n in found}
     current: list[Claimed] = []
+    waited: list[Claimed] = []
     stale: list[tuple[int, Id]] = []
     for row in rows:
         n = notifications[row["project"], bytes(row["notification_id"])]
         expired = n["expires_at"] is not None and n["expires_at"] <= now
-        if n["policy_version"] != row["policy_version"] or expired:
+        age = 0 if row["slot_at"] is None or row["attempts"] else now - row["slot_at"]
+        if n["policy_version"] != row["policy_version"] or expired or age >= HOUR:
             stale.append((row["project"], bytes(row["id"])))
-        else:
-            current.append(_claimed(row, n))
+            continue
+        current.append(_claimed(row, n))
+        if age > RESTAMP_AFTER * SECOND:
+            waited.append(current[-1])
     if stale:
-        await tx.run(
-            "UPDATE deliveries SET state = 'deferred', reason = NULL, due_at = :now, lease = NULL "
-            "WHERE project IN :projects AND id IN :ids",
-            now=now, projects=sorted({p for p, _ in stale}), ids=sorted(i for _, i in stale),
-        )  # fmt: skip
-    return current, len(stale)
+        await send_back(tx, stale, lease, now)
+    return current, waited, len(stale)
+
+
+async def send_back(tx: Tx, deliveries: Sequence[tuple[int, Id]], lease: Id, now: int) -> None:
+    """Has claimed deliveries, by project and id, decided again."""
+    await tx.run(
+        "UPDATE deliveries SET state = 'deferred', reason = NULL, due_at = :now, lease = NULL "
+        "WHERE project IN :projects AND id IN :ids AND lease = :lease",
+        now=now, projects=sorted({p for p, _ in deliveries}), ids=sorted(i for _, i in deliveries), lease=lease,
+    )  # fmt: skip
 
 
 def _claimed(row: Row, n: Row) -> Claimed:

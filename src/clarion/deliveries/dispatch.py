@@ -15,12 +15,13 @@ import structlog
 
 from clarion.clock import Clock, monotonic
 from clarion.deliveries.carry import deliver
-from clarion.deliveries.claim import Claimed, claim
+from clarion.deliveries.claim import Claimed, Claims, claim, send_back, slots_of
 from clarion.deliveries.interface import Provider, Report
 from clarion.deliveries.outcomes import Attempt, Outcomes
 from clarion.deliveries.pace import Pace
 from clarion.deliveries.rendering import Ready, Renderer
 from clarion.model.delivery import Message, Outcome, failed
+from clarion.model.errors import Unavailable
 from clarion.model.ids import Id
 from clarion.model.jobs import REVIEW, Job
 from clarion.model.words import OutcomeKind, Priority
@@ -110,25 +111,26 @@ class Dispatcher:
         rooms = {p: min(free if p in URGENT else shared, burst) for p in hints}
         self._hints[provider] = set()  # hints that come from now on are about what this claim may not see
         try:
-            claimed, stale, more = await self._db.write(
-                partial(claim, provider=provider, rooms=rooms, lease=lease, now=now), Lane.OUTCOMES
+            claims = await self._db.write(
+                partial(claim, provider=provider, rooms=rooms, lease=lease, now=now, limits=self._pace.limits),
+                Lane.OUTCOMES,
             )
         except BaseException:
             self._hints[provider] |= hints
             raise
-        self._hints[provider] |= more
-        if stale:
+        self._hints[provider] |= claims.more
+        if claims.stale:
             await self._announce([Job(REVIEW, Priority.normal)])
-        if claimed:
-            self._in_flight[provider] += len(claimed)
-            task = asyncio.create_task(self._send(self.providers[provider], claimed, lease))
+        if claims.taken:
+            self._in_flight[provider] += len(claims.taken)
+            task = asyncio.create_task(self._send(self.providers[provider], claims, lease, now))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return len(claimed) + stale
+        return len(claims.taken) + claims.stale
 
-    async def _send(self, provider: Provider, claimed: Sequence[Claimed], lease: Id) -> None:
-        """Carries a batch to its provider. Every claimed delivery gets exactly one report."""
-        left = {c.id: c for c in claimed}
+    async def _send(self, provider: Provider, claims: Claims, lease: Id, claimed_at: int) -> None:
+        """Carries a batch to its provider. Every claimed delivery that isn't decided again gets exactly one report."""
+        left = {c.id: c for c in claims.taken}
         started = self._clock.now()
 
         def report(delivery: Id, outcome: Outcome) -> None:
@@ -138,7 +140,13 @@ class Dispatcher:
 
         ready: dict[Id, Ready] = {}
         try:
-            ready = await self._renderer.ready(claimed)
+            if claims.waited and not await self._touched(claims.waited, lease, claimed_at):
+                for c in claims.waited:
+                    del left[c.id]
+                self._give_room(provider.name, len(claims.waited))
+            if not left:
+                return
+            ready = await self._renderer.ready(list(left.values()))
             self._refuse_broken(ready, report)
             if not self._lease.alive():
                 raise _LeaseLost
@@ -153,6 +161,16 @@ class Dispatcher:
             log.error("sending failed", provider=provider.name, error=type(error).__name__, exc_info=error)
         for delivery in list(left):
             report(delivery, failed(OutcomeKind.TRANSIENT, "internal", "the worker failed before it could send"))
+
+    async def _touched(self, waited: Sequence[Claimed], lease: Id, now: int) -> bool:
+        """Whether the slots are stamped with the claim. While the limits store is away that has to be decided again."""
+        try:
+            await self._pace.limits.touch(slots_of(waited), now)
+        except Unavailable:
+            keys = [(c.project, c.id) for c in waited]
+            await self._db.write(partial(send_back, deliveries=keys, lease=lease, now=now), Lane.OUTCOMES)
+            return False
+        return True
 
     async def _deliver_at(self, provider: Provider, at: int, messages: Sequence[Message], report: Report) -> None:
         now = self._clock.now()

@@ -16,7 +16,7 @@ class Pace:
     """Gives turns. A provider without a rate has as many as it likes."""
 
     def __init__(self, limits: LimitsStore, rates: Mapping[str, float]) -> None:
-        self._limits, self._rates = limits, rates
+        self.limits, self._rates = limits, rates
         self._busy_until: dict[str, int] = {}
 
     def wait(self, provider: str, now: int) -> int:
@@ -33,7 +33,7 @@ class Pace:
         rate = self._rates.get(provider)
         if rate is None or not messages:
             return [(now, list(messages))]
-        instants = await self._limits.take(f"rate:{provider}", len(messages), rate, max(1.0, rate * BURST), now)
+        instants = await self.limits.take(f"rate:{provider}", len(messages), rate, max(1.0, rate * BURST), now)
         self._busy_until[provider] = instants[-1]
         parts: dict[int, list[Message]] = defaultdict(list)
         for at, message in zip(instants, messages, strict=True):

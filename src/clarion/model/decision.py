@@ -107,6 +107,13 @@ class SlotRequest(NamedTuple):
     group: Id | None = None
 
 
+def slot_held(project: int, recipient: str, notification: Id, step: int, channel: str, workflow: str) -> SlotRequest:
+    """The slot that a step may hold, in every counter that may count it: to move it, or to give it back."""
+    counters = ((channel, workflow), (channel, ""), ("", ""))
+    caps = tuple(Cap(Counter(project, recipient, on, kind), None, None) for on, kind in counters)
+    return SlotRequest(slot_owner(notification, step), caps)
+
+
 class Grant(NamedTuple):
     """The answer to a slot request. If not granted: which limit, and when its next slot is free (ms)."""
 

@@ -60,6 +60,13 @@ class Worker:
     async def restamp(self, requests: Sequence[SlotRequest], now: int = NOW) -> Grants:
         return await self._decide(lambda tx: self.store.restamp(requests, now, tx))
 
+    async def touch(self, requests: Sequence[SlotRequest], now: int = NOW) -> Grants:
+        async def touch(tx: Tx | None) -> Grants:
+            await self.store.touch(requests, now, tx)
+            return Grants({})
+
+        return await self._decide(touch)
+
     async def release(self, requests: Sequence[SlotRequest]) -> Grants:
         async def release(tx: Tx | None) -> Grants:
             await self.store.release(requests, tx)
@@ -139,6 +146,15 @@ class Oracle:
             answers[r.owner] = self._take(r, now)
         return answers
 
+    def touch(self, requests: Sequence[SlotRequest], now: int) -> dict[Id, Grant]:
+        for r in requests:
+            for c in r.caps:
+                self.sends[c.counter] = [
+                    (now if o == r.owner and 5 * SECOND < now - at < DAY else at, o)
+                    for at, o in self.sends.get(c.counter, [])
+                ]
+        return {}
+
     def release(self, requests: Sequence[SlotRequest]) -> None:
         for r in requests:
             for c in r.caps:
@@ -149,7 +165,7 @@ class Act(NamedTuple):
     """One call of a generated history, `after` ms later than the one before."""
 
     after: int
-    what: Literal["reserve", "peek", "restamp", "release"]
+    what: Literal["reserve", "peek", "restamp", "touch", "release"]
     requests: tuple[tuple[int, tuple[int, ...], int | None], ...]  #: owner, counters, group
 
 
@@ -158,7 +174,7 @@ def _histories(steps: st.SearchStrategy[int]) -> st.SearchStrategy[list[Act]]:
         st.integers(0, 9), st.lists(st.integers(0, 3), max_size=3).map(tuple), st.sampled_from([None, None, 0, 1])
     )
     batch = st.lists(request, min_size=1, max_size=6, unique_by=lambda r: r[0]).map(tuple)
-    what = st.sampled_from(["reserve", "reserve", "reserve", "peek", "restamp", "release"])
+    what = st.sampled_from(["reserve", "reserve", "reserve", "peek", "restamp", "touch", "release"])
     return st.lists(st.builds(Act, after=steps, what=what, requests=batch), max_size=15)
 
 
@@ -180,6 +196,10 @@ def _requests(act: Act, caps: Sequence[Cap]) -> list[SlotRequest]:
         SlotRequest(owner(n, caps[0]), tuple(caps[i] for i in chosen), None if group is None else owner("group", group))
         for n, chosen, group in act.requests
     ]
+
+
+def _unlimited(request: SlotRequest) -> SlotRequest:
+    return request._replace(caps=tuple(Cap(c.counter, None, None) for c in request.caps))
 
 
 class LimitsContract:
@@ -204,6 +224,8 @@ class LimitsContract:
         for turn, act in enumerate(history):
             now += act.after
             requests, worker = _requests(act, caps), workers[turn % len(workers)]
+            if act.what == "touch":
+                requests = [_unlimited(request) for request in requests]  # who touches doesn't know the limits
             # When
             answers = await getattr(worker, act.what)(requests, *([] if act.what == "release" else [now]))
             # Then
@@ -396,7 +418,7 @@ class LimitsContract:
         uncapped = [request._replace(caps=()) for request in group]
         assert [g.granted for g in (await limits.reserve(uncapped)).values()] == [True, False]
 
-    # --- caps: peek, release, restamp ---------------------------------------------------------------------------------
+    # --- caps: peek, release, restamp, touch --------------------------------------------------------------------------
 
     async def test_peek_answers_as_reserve_would_and_takes_nothing(self, limits: Worker) -> None:
         wanted = cap(someone(), 1, 1)
@@ -450,6 +472,47 @@ class LimitsContract:
         mine, other = SlotRequest(owner(wanted, 1), (wanted,)), SlotRequest(owner(wanted, 2), (wanted,))
         assert (await limits.restamp([mine]))[mine.owner].granted
         assert not (await limits.reserve([other]))[other.owner].granted
+
+    async def test_a_touched_slot_is_counted_from_then_on_where_it_is_held_and_nowhere_else(
+        self, limits: Worker
+    ) -> None:
+        who = someone()
+        held, other = cap(who, 1), cap(who, 1, None, "", "")
+        mine, both = SlotRequest(owner(who, 1), (held,)), SlotRequest(owner(who, 2), (held, other))
+        stranger = SlotRequest(owner(who, 3), (held, other))
+        await limits.reserve([mine])
+        # When five seconds have passed: the stamp is fresh
+        await limits.touch([mine], NOW + 5 * SECOND)
+        assert (await limits.peek([both], NOW + 5 * SECOND))[both.owner].free_at == NOW + HOUR
+        # When one more has
+        await limits.touch([stranger, _unlimited(mine._replace(caps=(other, held)))], NOW + 6 * SECOND)
+        # Then
+        assert (await limits.peek([both], NOW + 6 * SECOND))[both.owner].free_at == NOW + 6 * SECOND + HOUR
+        assert (await limits.peek([both._replace(caps=(other,))], NOW + 6 * SECOND))[both.owner].granted
+
+    async def test_a_touch_finds_room_in_a_full_window(self, limits: Worker) -> None:
+        wanted = cap(someone(), 2, None)
+        requests = [SlotRequest(owner(wanted, n), (wanted,)) for n in range(3)]
+        await limits.reserve(requests[:2])
+        # When
+        await limits.touch(requests[:1], NOW + MINUTE)
+        # Then both still count: one until the hour after it was reserved, the other until the hour after the touch
+        assert (await limits.peek(requests[2:], NOW + MINUTE))[requests[2].owner].free_at == NOW + HOUR
+        assert (await limits.reserve(requests[2:], NOW + HOUR))[requests[2].owner].granted
+        again = SlotRequest(owner(wanted, "again"), (wanted,))
+        assert (await limits.peek([again], NOW + HOUR))[again.owner].free_at == NOW + HOUR + MINUTE
+
+    async def test_a_touch_drops_nothing_that_somebody_may_still_count(self, limits: Worker) -> None:
+        wanted = cap(someone(), None, 1_100)
+        requests = [SlotRequest(owner(wanted, n), (wanted,)) for n in range(1_100)]
+        await limits.reserve(requests[:1])
+        await limits.reserve(requests[1:], NOW + MINUTE)
+        next_one = SlotRequest(owner(wanted, "next"), (wanted,))
+        # When a worker whose clock is ahead touches one, more than a day after the first
+        await limits.touch([_unlimited(requests[-1])], NOW + DAY)
+        # Then one whose clock is behind still counts them all
+        refused = (await limits.peek([next_one], NOW + DAY - SECOND))[next_one.owner]
+        assert (refused.free_at, refused.held) == (NOW + DAY, "1100 of 1100 in the last day")
 
     async def test_a_transaction_is_told_that_its_slots_stand(self, limits: Worker) -> None:
         wanted = cap(someone(), 1, 1)
