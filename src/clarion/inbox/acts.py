@@ -19,7 +19,7 @@ from clarion.storage import Row, Tx, tables
 from clarion.storage.tables import UNREAD
 
 #: Notifications that one transaction of `ReadAll` touches: none may hold SQLite's writer for long.
-TOGETHER: Final = 500
+TOGETHER: Final = 250
 
 
 class Act(StrEnum):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
+from typing import Final
 
 import msgspec
 
@@ -13,6 +15,9 @@ from clarion.inbox.boxes import Marks
 from clarion.model.delivery import Message
 from clarion.security.encryption import Purpose, binding
 from clarion.storage import Database, Lane, Tx, tables
+
+#: Messages of one transaction: none may hold SQLite's writer for long.
+TOGETHER: Final = 250
 
 _KEPT = ("title", "body", "action_url")
 _THERE = """
@@ -32,12 +37,10 @@ class InboxStore:
         by_project: dict[int, list[Message]] = defaultdict(list)
         for m in messages:
             by_project[m.project].append(m)
-
-        async def work(tx: Tx) -> None:
-            for project, mine in sorted(by_project.items()):
-                await self._store(tx, project, mine, now)
-
-        await self._db.write(work, Lane.OUTCOMES)
+        for project, mine in by_project.items():
+            for start in range(0, len(mine), TOGETHER):
+                some = mine[start : start + TOGETHER]
+                await self._db.write(partial(self._store, project=project, messages=some, now=now), Lane.OUTCOMES)
 
     async def _store(self, tx: Tx, project: int, messages: Sequence[Message], now: int) -> None:
         people = {m.recipient for m in messages}
