@@ -155,12 +155,15 @@ class Clarion:
             Path(settings.encryption_keys_file)
         )  # fmt: skip
         db = await open_database(settings.database_url)
-        clock = clock or SystemClock()
-        clarion = cls(
-            settings, db, await _limits(settings, db, clock), ring, await _lookup(db, ring), clock, providers or {}
-        )
-        await clarion._first_rows()
-        await clarion.catalogue.refresh()
+        try:
+            clock = clock or SystemClock()
+            limits = await _limits(settings, db, clock)
+            clarion = cls(settings, db, limits, ring, await _lookup(db, ring), clock, providers or {})
+            await clarion._first_rows()
+            await clarion.catalogue.refresh()
+        except BaseException:
+            await db.close()
+            raise
         return clarion
 
     async def _first_rows(self) -> None:
@@ -171,8 +174,11 @@ class Clarion:
             if not await tx.fetch("SELECT 1 FROM projects LIMIT 1"):
                 await self.bus.within(tx, api_keys.CreateProject(project=0, now=now, key="default"))
             admins = await tx.fetch("SELECT 1 FROM api_keys WHERE project = 0 AND role = 'admin' LIMIT 1")
+            if chosen:
+                await api_keys.retire_chosen(tx, chosen, now)
             if chosen or not admins:
-                create = api_keys.CreateKey(project=0, now=now, role=Role.ADMIN, name="admin", text=chosen or None)
+                name = api_keys.CHOSEN if chosen else "admin"
+                create = api_keys.CreateKey(project=0, now=now, role=Role.ADMIN, name=name, text=chosen or None)
                 _, key = await self.bus.within(tx, create)
                 return None if chosen else key
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from clarion.clock import DAY, Clock
-from clarion.limits.redis import LoadCold
+from clarion.limits.interface import LoadCold
 from clarion.model.decision import Counter, slot_owner
 from clarion.model.ids import Id
 from clarion.storage import Database, Tx

@@ -18,6 +18,8 @@ from clarion.storage import Database, Row, Tx, tables
 REMEMBERED = 2 * SECOND
 DEFAULT_PROJECT = 1
 ALL_PROJECTS = 0
+#: The name of the key that the settings choose.
+CHOSEN = "CLARION_ADMIN_KEY"
 
 _COLUMNS = ("project", "id", "hash", "name", "role", "created_at", "expires_at", "revoked_at")
 
@@ -76,6 +78,16 @@ async def create_key(tx: Tx, command: CreateKey) -> tuple[Id, str]:
         ]
     )
     return fresh, text
+
+
+async def retire_chosen(tx: Tx, chosen: str, now: int) -> None:
+    """Revokes the keys that CLARION_ADMIN_KEY named before: whoever changes it means the old one to end."""
+    rows = await tx.fetch(
+        "SELECT id FROM api_keys WHERE project = 0 AND name = :name AND hash <> :hash AND revoked_at IS NULL",
+        name=CHOSEN, hash=key_hash(chosen),
+    )  # fmt: skip
+    for row in rows:
+        await revoke_key(tx, RevokeKey(project=ALL_PROJECTS, now=now, id=bytes(row["id"]), by=CHOSEN))
 
 
 async def revoke_key(tx: Tx, command: RevokeKey) -> None:
