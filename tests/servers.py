@@ -196,8 +196,14 @@ class Server(ABC):
         self.process = None
 
 
-#: For a database that is thrown away: nothing waits for the disk.
-THROWAWAY: Final = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_wal_size": "4GB"}
+#: For a database that is thrown away: nothing waits for the disk, nothing writes but the test.
+THROWAWAY: Final = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "max_wal_size": "4GB",
+    "autovacuum": "off",
+}
 
 
 class PostgreSQL(Server):
@@ -340,7 +346,7 @@ class Keeper:
 
     def __init__(self) -> None:
         self._run = RunFolder()
-        self._servers: dict[Name, Server] = {}
+        self._servers: dict[str, Server] = {}
         key = secrets.token_bytes(16)
         address = str(self._run.path / "keeper")
         self._listener = Listener(address, "AF_UNIX", authkey=key)
@@ -352,23 +358,26 @@ class Keeper:
         while True:
             try:
                 with self._listener.accept() as connection:
-                    asked: Name | None = connection.recv()
+                    asked: tuple[Name, str] | None = connection.recv()
                     if asked is None:
                         break
-                    connection.send(self._answer(asked))
+                    connection.send(self._answer(*asked))
             except (AuthenticationError, EOFError, ConnectionError):
                 continue
         for server in self._servers.values():
             server.stop(signal.SIGQUIT if isinstance(server, PostgreSQL) else signal.SIGTERM)
 
-    def _answer(self, name: Name) -> tuple[bool, str]:
+    def _answer(self, name: Name, worker: str) -> tuple[bool, str]:
         try:
-            if name not in self._servers:
+            # A transaction in any database of a cluster holds back what readers of the ledger may see in all of
+            # them, so that every worker has a cluster of its own. Redis has numbered databases.
+            key = f"{name}{worker}" if name == "postgres" else name
+            if key not in self._servers:
                 kind = PostgreSQL if name == "postgres" else Valkey
-                server = kind(self._run.path / name)
+                server = kind(self._run.path / key)
                 server.start()
-                self._servers[name] = server
-            return True, self._servers[name].url
+                self._servers[key] = server
+            return True, self._servers[key].url
         except (ServerFailed, NotHere, OSError) as error:
             return False, str(error)
 
@@ -384,13 +393,13 @@ class Keeper:
 def _ask(name: Name | None) -> tuple[bool, str]:
     address, key = os.environ[KEEPER].split()
     with Client(address, "AF_UNIX", authkey=bytes.fromhex(key)) as connection:
-        connection.send(name)
+        connection.send(None if name is None else (name, os.environ.get("PYTEST_XDIST_WORKER", "")))
         answer: tuple[bool, str] = (True, "") if name is None else connection.recv()
         return answer
 
 
 def shared_url(name: Name) -> str:
-    """The URL of the run's PostgreSQL or Redis: the one that the environment names, else our own. Raises NotHere."""
+    """The URL of this worker's PostgreSQL or the run's Redis, or of what the environment names. Raises NotHere."""
     given = os.environ.get(f"CLARION_TEST_{name.upper()}_URL")
     if given:
         return given
