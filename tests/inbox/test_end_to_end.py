@@ -41,7 +41,7 @@ async def test_who_has_seen_it_in_the_app_gets_no_mail_about_it(clarion: Install
     await clarion.workflow(
         "ping",
         {"channel": "in_app", "title": "ping", "body": "b"},
-        {"wait": "2s", "unless": "seen"},
+        {"wait": "1h", "unless": "seen"},
         {"channel": "email", "subject": "s", "text": "t"},
     )
     event = await clarion.event("ping", recipients=["ada"], data={})
@@ -56,6 +56,9 @@ async def test_who_has_seen_it_in_the_app_gets_no_mail_about_it(clarion: Install
         project=PROJECT, now=now, recipient="ada", notifications=(found["id"],), act=Act.ARCHIVED
     )  # putting it away is seeing it
     await clarion.clarion.bus.send(seen)
+
+    # When the hour is over
+    await clarion.clarion.db.write(lambda tx: tx.run("UPDATE deliveries SET due_at = 0 WHERE state = 'deferred'"))
 
     async def decided() -> bool:
         return outcomes(await clarion.notifications(event)) == {"ada": ("suppressed", "already_seen")}
