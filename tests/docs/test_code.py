@@ -54,7 +54,7 @@ class Reader:
             check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"line {block.line} failed:\n{done.stdout}\n{done.stderr}"
-        assert eventually(self._settled), f"line {block.line}: something is still on its way"
+        assert eventually(self._settled, 60), f"line {block.line}: something is still on its way"
         return done.stdout
 
     def _settled(self) -> bool:
@@ -91,6 +91,7 @@ def test_what_a_document_tells_people_to_do_works(path: Path, tmp_path: Path) ->
     server = Server(tmp_path, {})
     copy_samples(tmp_path / "workflows")
     with server:
+        assert server.call("PUT", "/v1/recipients/ada", {}).status == 201  # whom the documents speak of
         reader, said = Reader(server), ""
         for block in blocks(path):
             if block.info in RUN:
