@@ -57,7 +57,7 @@ async def due(tx: Tx, priorities: Sequence[int], now: int, most: int) -> list[Sh
 async def cut(tx: Tx, refs: Sequence[ShardRef], now: int) -> list[ShardRef]:
     """Cuts ranges without an end into shards; gives the shards to decide, of each range at most `MOST_CUTS`."""
     rows = await tx.fetch(
-        "SELECT s.project, s.event_id, s.number, s.priority, s.after, e.audience, e.accepted_at FROM shards s "
+        "SELECT s.project, s.event_id, s.number, s.priority, s.after, e.audience, e.accepted_at FROM shards s "  # nosec B608  # a constant of storage
         "JOIN events e ON e.project = s.project AND e.id = s.event_id "
         "WHERE s.project IN :projects AND s.event_id IN :events AND s.done = :no "
         "AND s.members IS NULL AND s.upto IS NULL" + tx.lock_rows.replace(" UPDATE", " UPDATE OF s"),
@@ -149,7 +149,7 @@ async def preview_members(tx: Tx, project: int, audience: str, now: int) -> tupl
 async def still_open(tx: Tx, refs: Sequence[ShardRef]) -> set[ShardRef]:
     """Locks the shards and gives those that nobody has decided meanwhile."""
     rows = await tx.fetch(
-        "SELECT project, event_id, number FROM shards WHERE project IN :projects AND event_id IN :events "
+        "SELECT project, event_id, number FROM shards WHERE project IN :projects AND event_id IN :events "  # nosec B608  # a constant of storage
         "AND done = :no "
         "ORDER BY project, event_id, number" + tx.lock_rows,
         projects=sorted({r.project for r in refs}),

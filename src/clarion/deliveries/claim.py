@@ -71,9 +71,9 @@ async def claim(tx: Tx, provider: str, rooms: Mapping[int, int], lease: Id, now:
             more.add(priority)
             continue
         found = await tx.fetch(
-            "WITH picked AS (SELECT project AS p, id AS i FROM deliveries WHERE state = 'pending' "
+            "WITH picked AS (SELECT project AS p, id AS i FROM deliveries WHERE state = 'pending' "  # nosec B608  # a constant of storage
             "AND provider = :provider "
-            "AND priority = :priority AND due_at <= :now ORDER BY due_at LIMIT :most" + tx.skip_locked + ") "
+            "AND priority = :priority AND due_at <= :now ORDER BY due_at LIMIT :most" + tx.skip_locked + ") "  # nosec B608  # a constant of storage
             "UPDATE deliveries SET state = 'sending', lease = :lease FROM picked WHERE project = p AND id = i "
             "RETURNING "
             + _CLAIMED + ", policy_version, slot_at",

@@ -120,7 +120,7 @@ def insert_text(table: Table, columns: tuple[str, ...], conflict: str, dialect: 
     if dialect == "sqlite":
         source = f"VALUES ({', '.join('?' * len(columns))})"
     else:
-        source = f"SELECT * FROM unnest({', '.join(f'${i + 1}::{_array(table, c)}' for i, c in enumerate(columns))})"
+        source = f"SELECT * FROM unnest({', '.join(f'${i + 1}::{_array(table, c)}' for i, c in enumerate(columns))})"  # nosec B608  # a constant of storage
     return f'INSERT INTO "{table.name}" ({names}) {source}{conflict}'  # nosec B608: names from tables.py
 
 
@@ -130,7 +130,7 @@ def upsert_tail(table: Table, columns: tuple[str, ...]) -> str:
     keys = [c.name for c in table.primary_key.columns]
     others = [c for c in columns if c not in keys]
     sets = ", ".join(f'"{c}" = excluded."{c}"' for c in others)
-    action = f"DO UPDATE SET {sets}" if others else "DO NOTHING"
+    action = f"DO UPDATE SET {sets}" if others else "DO NOTHING"  # nosec B608  # a constant of storage
     return f" ON CONFLICT ({', '.join(keys)}) {action}"
 
 

@@ -130,7 +130,7 @@ class Catalogue:
     async def _store_one(self, tx: Tx, command: StoreWorkflows, plain: Mapping[str, Any]) -> StoredVersion:
         workflow = parse(dict(plain))
         rows = await tx.fetch(
-            "SELECT * FROM workflow_versions WHERE project = :project AND key = :key ORDER BY version" + tx.lock_rows,
+            "SELECT * FROM workflow_versions WHERE project = :project AND key = :key ORDER BY version" + tx.lock_rows,  # nosec B608  # a constant of storage
             project=command.project,
             key=workflow.key,
         )
