@@ -106,7 +106,7 @@ async def test_a_cap_of_the_channel_counts_all_types(clarion: Installation) -> N
 async def test_what_comes_after_a_wait_is_decided_when_the_wait_is_over(clarion: Installation) -> None:
     await clarion.people("ada")
     in_app = {"channel": "in_app", "title": "hello"}
-    await clarion.workflow("reply", in_app, {"wait": "1s", "unless": "seen"}, MAIL)
+    await clarion.workflow("reply", in_app, {"wait": "1h", "unless": "seen"}, MAIL)
 
     # Given a notification whose e-mail waits
     event = await clarion.event("reply", recipients=["ada"], data={"n": 1})
@@ -114,6 +114,8 @@ async def test_what_comes_after_a_wait_is_decided_when_the_wait_is_over(clarion:
     assert first == {"ada": ("deferred", "wait")}
 
     # When the wait is over
+    await clarion.clarion.db.write(lambda tx: tx.run("UPDATE deliveries SET due_at = 0 WHERE state = 'deferred'"))
+
     async def sent() -> bool:
         return outcomes(await clarion.notifications(event))["ada"] == ("sent", None)
 
@@ -127,10 +129,11 @@ async def test_what_comes_after_a_wait_is_decided_when_the_wait_is_over(clarion:
 async def test_what_was_seen_meanwhile_is_not_sent_after_the_wait(clarion: Installation) -> None:
     await clarion.people("ada")
     in_app = {"channel": "in_app", "title": "hello"}
-    await clarion.workflow("reply", in_app, {"wait": "1s", "unless": "seen"}, MAIL)
+    await clarion.workflow("reply", in_app, {"wait": "1h", "unless": "seen"}, MAIL)
     event = await clarion.event("reply", recipients=["ada"], data={"n": 1})
     await clarion.settled(event)
     await clarion.clarion.db.write(lambda tx: tx.run("UPDATE notifications SET seen_at = 1"))
+    await clarion.clarion.db.write(lambda tx: tx.run("UPDATE deliveries SET due_at = 0 WHERE state = 'deferred'"))
 
     async def settled() -> bool:
         return outcomes(await clarion.notifications(event))["ada"] == ("suppressed", "already_seen")
@@ -141,7 +144,7 @@ async def test_what_was_seen_meanwhile_is_not_sent_after_the_wait(clarion: Insta
 
 async def test_a_run_keeps_the_version_it_began_with(clarion: Installation) -> None:
     await clarion.people("ada")
-    late = {"wait": "1s"}
+    late = {"wait": "1h"}
     before = {**MAIL, "subject": "before"}
     await clarion.workflow("reply", {"channel": "in_app", "title": "x"}, late, before)
     event = await clarion.event("reply", recipients=["ada"], data={"n": 1})
@@ -149,6 +152,7 @@ async def test_a_run_keeps_the_version_it_began_with(clarion: Installation) -> N
 
     # When the workflow is edited while the e-mail waits
     await clarion.workflow("reply", {"channel": "in_app", "title": "x"}, late, {**MAIL, "subject": "after"})
+    await clarion.clarion.db.write(lambda tx: tx.run("UPDATE deliveries SET due_at = 0 WHERE state = 'deferred'"))
     await clarion.sent()
 
     # Then the mail is as it was when the event came
