@@ -1,8 +1,7 @@
 """What every limits store must do: subclass `LimitsContract` and give it the fixture `workers`.
 
 `workers` are at least two `Worker`s over the same installation, as different processes would open them. The suite
-needs pytest with pytest-asyncio in auto mode, and hypothesis. The judge of the caps is `Oracle`: plain lists, nothing
-packed, nothing dropped.
+needs pytest with pytest-asyncio in auto mode, and hypothesis. The judge of the caps is `clarion.testing.oracle`.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from clarion.model.decision import GRANTED, Cap, Counter, Grant, SlotRequest
 from clarion.model.ids import Id
 from clarion.model.words import Reason
 from clarion.storage import Database, Tx
+from clarion.testing.oracle import Oracle
 
 NOW = 1_800_000_000 * SECOND
 _fresh = count(1)
@@ -82,83 +82,6 @@ class Worker:
             return await ask(tx)
 
         return await self.database.write(work)
-
-
-class Oracle:
-    """The caps by plain lists of (second, owner). Exact at whole seconds."""
-
-    def __init__(self) -> None:
-        self.sends: dict[Counter, list[tuple[int, Id]]] = {}
-
-    def _held(self, counter: Counter, now: int, span: int = DAY) -> list[tuple[int, Id]]:
-        return sorted(s for s in self.sends.get(counter, []) if s[0] > now - span)
-
-    def _holds(self, request: SlotRequest, now: int) -> bool:
-        return bool(request.caps) and all(
-            request.owner in [o for _, o in self._held(c.counter, now)] for c in request.caps
-        )
-
-    def _refusals(self, request: SlotRequest, now: int) -> list[Grant]:
-        refusals = []
-        for counter, *limits in request.caps:
-            if request.owner in [o for _, o in self._held(counter, now)]:
-                continue
-            for limit, span, word in zip(limits, (HOUR, DAY), ("hour", "day"), strict=True):
-                held = self._held(counter, now, span)
-                if limit is None or len(held) < limit:
-                    continue
-                reason = Reason(f"cap_{word}") if counter.type or counter.channel else Reason.ATTENTION_BUDGET
-                free_at = held[-limit][0] + span if limit else None
-                refusals.append(Grant(False, reason, free_at, f"{len(held)} of {limit} in the last {word}"))
-        return refusals
-
-    def _take(self, request: SlotRequest, now: int) -> Grant:
-        refusals = self._refusals(request, now)
-        if refusals:
-            return max(refusals, key=lambda grant: grant.free_at if grant.free_at is not None else 2**62)
-        for c in request.caps:
-            if request.owner not in [o for _, o in self._held(c.counter, now)]:
-                self.release([SlotRequest(request.owner, (c,))])
-                self.sends.setdefault(c.counter, []).append((now, request.owner))
-        return GRANTED
-
-    def reserve(self, requests: Sequence[SlotRequest], now: int) -> dict[Id, Grant]:
-        winners: dict[Id, Id] = {}
-        for r in requests:
-            if r.group is not None and self._holds(r, now):
-                winners.setdefault(r.group, r.owner)
-        answers = {}
-        for r in requests:
-            if r.group is not None and winners.get(r.group, r.owner) != r.owner:
-                answers[r.owner] = Grant(False, Reason.ALTERNATIVE_USED)
-                continue
-            answers[r.owner] = self._take(r, now)
-            if answers[r.owner].granted and r.group is not None:
-                winners[r.group] = r.owner
-        return answers
-
-    def restamp(self, requests: Sequence[SlotRequest], now: int) -> dict[Id, Grant]:
-        answers = {}
-        for r in requests:
-            stamps = [[at for at, o in self._held(c.counter, now) if o == r.owner] for c in r.caps]
-            if not all(at and now - at[0] <= 5 * SECOND for at in stamps):
-                self.release([r])
-            answers[r.owner] = self._take(r, now)
-        return answers
-
-    def touch(self, requests: Sequence[SlotRequest], now: int) -> dict[Id, Grant]:
-        for r in requests:
-            for c in r.caps:
-                self.sends[c.counter] = [
-                    (now if o == r.owner and 5 * SECOND < now - at < DAY else at, o)
-                    for at, o in self.sends.get(c.counter, [])
-                ]
-        return {}
-
-    def release(self, requests: Sequence[SlotRequest]) -> None:
-        for r in requests:
-            for c in r.caps:
-                self.sends[c.counter] = [s for s in self.sends.get(c.counter, []) if s[1] != r.owner]
 
 
 class Act(NamedTuple):
@@ -262,6 +185,29 @@ class LimitsContract:
             else:
                 assert grant.free_at is not None
                 assert grant.free_at > at
+
+    @_generated
+    @given(
+        per_hour=st.integers(1, 4),
+        per_day=st.integers(1, 8),
+        steps=st.lists(st.tuples(st.one_of(st.integers(0, HOUR), st.integers(0, DAY)), st.booleans()), max_size=20),
+    )
+    async def test_no_window_holds_more_though_sends_are_touched_within_the_hour(
+        self, workers: Sequence[Worker], per_hour: int, per_day: int, steps: list[tuple[int, bool]]
+    ) -> None:
+        wanted, now, sent = cap(someone(), per_hour, per_day), NOW, dict[SlotRequest, int]()
+        for turn, (step, touches) in enumerate(steps):
+            now += step
+            worker, request = workers[turn % len(workers)], SlotRequest(owner(wanted, turn), (wanted,))
+            # When
+            young = [r for r, at in sent.items() if 6 * SECOND < now - at < HOUR]
+            if touches and young:
+                await worker.touch(young[:2], now)
+                sent.update(dict.fromkeys(young[:2], now))
+            elif (await worker.reserve([request], now))[request.owner].granted:
+                sent[request] = now
+            # Then
+            _assert_within(sorted(sent.values()), per_hour, per_day)
 
     async def test_a_slot_is_free_at_the_very_instant_that_the_refusal_names(self, limits: Worker) -> None:
         wanted, start = cap(someone(), 1, None), NOW + 1
