@@ -108,6 +108,6 @@ def _curl(url: str, key: str, types: list[str]) -> list[str]:
     ada = '{"id": "ada", "email": "ada@example.com"}'
     body = f'{{"type": "{event_type}", "data": {{"name": "Ada"}}, "recipients": [{ada}]}}'
     return [
-        f"    curl {url}/v1/events -H 'Authorization: Bearer {key}' \\",
+        f'    curl {url}/v1/events -H "Authorization: Bearer {key}" \\',
         f"      -H 'Content-Type: application/json' -d '{body}'",
     ]

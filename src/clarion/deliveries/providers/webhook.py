@@ -68,6 +68,7 @@ class Webhook(HttpProvider):
     """Posts to the contact point's URL, or to one of the operator's."""
 
     channels = frozenset({Channel.WEBHOOK})
+    max_in_flight = 512
     kinds = frozenset({ContactKind.URL})
     limits = Limits(max_body_bytes=1_048_576)
 
