@@ -73,8 +73,10 @@ def _values(project: int, filters: dict[str, Any], before: Id | None) -> dict[st
 async def _with_deliveries(tx: Tx, rows: Sequence[Row]) -> list[dict[str, Any]]:
     keys = [(row["project"], bytes(row["id"])) for row in rows]
     deliveries: dict[Id, list[dict[str, Any]]] = defaultdict(list)
+    found = await deliveries_of(tx, _DELIVERY, keys)
+    # After the deliveries: a state that is shown has its attempt in the ledger already.
     attempts = await _attempts(tx, keys)
-    for d in sorted(await deliveries_of(tx, _DELIVERY, keys), key=lambda d: (d["step"], bytes(d["id"]))):
+    for d in sorted(found, key=lambda d: (d["step"], bytes(d["id"]))):
         shown_id = ids.show(ids.DELIVERY, bytes(d["id"]))
         deliveries[bytes(d["notification_id"])].append(
             {
