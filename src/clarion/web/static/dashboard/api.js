@@ -94,7 +94,7 @@ export function forget() {
 
 async function everyPage(path) {
   const items = [];
-  for (let cursor = ""; cursor !== null; ) {
+  for (let cursor = ""; cursor !== null;) {
     const page = await get(path, { cursor, limit: 500 });
     items.push(...page.items);
     cursor = page.next;

@@ -40,10 +40,16 @@ export function columns(days, series) {
     readout.replaceChildren(
       h("strong", null, shown === days.length - 1 ? "Today" : dayName(days[shown])),
       ...series.map((one) =>
-        h("span", null, h("i", { class: `dot fill-${one.tone}` }), `${one.values[shown].toLocaleString("en")} ${one.name}`),
+        h(
+          "span",
+          null,
+          h("i", { class: `dot fill-${one.tone}` }),
+          `${one.values[shown].toLocaleString("en")} ${one.name}`,
+        ),
       ),
     );
-    for (const group of chart.querySelectorAll("g.column")) group.classList.toggle("chosen", group.dataset.day === String(i));
+    for (const group of chart.querySelectorAll("g.column"))
+      group.classList.toggle("chosen", group.dataset.day === String(i));
   };
 
   const walk = (event) => {
@@ -89,7 +95,13 @@ function drawColumns(width, days, series, totals, top, tell) {
         "g",
         { class: "column", "data-day": i, onpointerenter: () => tell(i) },
         s("rect", { class: "slot", x: left, y: EDGE.top, width: slot, height: inner.height, rx: 5 }),
-        stacked(series.map((one) => [one.tone, one.values[i]]), totals[i], left + (slot - bar) / 2, bar, y),
+        stacked(
+          series.map((one) => [one.tone, one.values[i]]),
+          totals[i],
+          left + (slot - bar) / 2,
+          bar,
+          y,
+        ),
         labelled &&
           s(
             "text",
@@ -121,14 +133,22 @@ function stacked(parts, total, x, width, y) {
 }
 
 function tableOf(days, series) {
-  const row = (day, i) => h("tr", null, h("th", { scope: "row" }, dayName(day)), series.map((one) => h("td", null, one.values[i])));
-  return h(
+  const row = (day, i) =>
+    h(
+      "tr",
+      null,
+      h("th", { scope: "row" }, dayName(day)),
+      series.map((one) => h("td", null, one.values[i])),
+    );
+  const head = ["Day", ...series.map((one) => one.name)].map((name) => h("th", { scope: "col" }, name));
+  const table = h(
     "table",
-    { class: "unseen" },
+    null,
     h("caption", null, "Deliveries by day (UTC)"),
-    h("thead", null, h("tr", null, h("th", null, "Day"), series.map((one) => h("th", null, one.name)))),
+    h("thead", null, h("tr", null, head)),
     h("tbody", null, days.map(row)),
   );
+  return h("div", { class: "unseen" }, table);
 }
 
 /** 1200: "1.2k". */

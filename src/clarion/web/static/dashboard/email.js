@@ -5,6 +5,7 @@ addEventListener("message", (event) => {
   if (event.source !== parent) return;
   const email = new DOMParser().parseFromString(event.data, "text/html");
   for (const link of email.querySelectorAll("link, script, base, meta[http-equiv]")) link.remove();
-  for (const style of email.querySelectorAll("style")) style.textContent = style.textContent.replace(/@import[^;]*;?/g, "");
+  for (const style of email.querySelectorAll("style"))
+    style.textContent = style.textContent.replace(/@import[^;]*;?/g, "");
   document.querySelector("iframe").srcdoc = `<!doctype html>${email.documentElement.outerHTML}`;
 });

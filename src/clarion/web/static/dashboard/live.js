@@ -42,7 +42,12 @@ export const connection = {
 };
 
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "always", style: "narrow" });
-const units = [["second", 60], ["minute", 60], ["hour", 24], ["day", 7]];
+const units = [
+  ["second", 60],
+  ["minute", 60],
+  ["hour", 24],
+  ["day", 7],
+];
 
 /** "12s ago", "in 8 min". */
 export function fromNow(iso, now = Date.now()) {

@@ -89,16 +89,28 @@ function shell() {
   return h(
     "div",
     { class: "shell" },
-    h("button", { class: "skip", type: "button", onclick: () => main.querySelector("h1")?.focus() }, "Skip to the content"),
+    h(
+      "button",
+      { class: "skip", type: "button", onclick: () => main.querySelector("h1")?.focus() },
+      "Skip to the content",
+    ),
     h(
       "div",
       { class: "side" },
       h("a", { class: "brand", href: "#/overview", "aria-label": "Clarion" }, mark(30), h("span", null, "Clarion")),
-      h("form", { class: "jump", role: "search", onsubmit: (e) => jumpTo(e, jump) }, icon("search"), jump, h("kbd", null, "/")),
+      h(
+        "form",
+        { class: "jump", role: "search", onsubmit: (e) => jumpTo(e, jump) },
+        icon("search"),
+        jump,
+        h("kbd", null, "/"),
+      ),
       h(
         "nav",
         { "aria-label": "Main" },
-        Object.entries(PLACES).map(([place, [name]]) => h("a", { href: `#/${place}` }, icon(place, 18), h("span", null, name))),
+        Object.entries(PLACES).map(([place, [name]]) =>
+          h("a", { href: `#/${place}` }, icon(place, 18), h("span", null, name)),
+        ),
       ),
       h(
         "div",

@@ -14,7 +14,9 @@ export function message(one) {
 }
 
 function email(one) {
-  const parts = [one.html && ["Email", () => frame(one.html)], one.text && ["Text", () => plainText(one.text)]].filter(Boolean);
+  const parts = [one.html && ["Email", () => frame(one.html)], one.text && ["Text", () => plainText(one.text)]].filter(
+    Boolean,
+  );
   const body = h("div", { class: "email-body" });
   const choose = (shown) => {
     body.replaceChildren(parts[shown][1]());
@@ -58,8 +60,20 @@ function bubble(one) {
   return h(
     "article",
     { class: "message" },
-    h("p", { class: "message-head soft" }, icon(one.channel), channelName(one.channel), one.to && ` to ${one.to}`, ago(one.at)),
-    h("p", { class: "bubble" }, one.title && h("strong", null, `${one.title}\n`), one.text ?? one.body ?? one.subject ?? ""),
+    h(
+      "p",
+      { class: "message-head soft" },
+      icon(one.channel),
+      channelName(one.channel),
+      one.to && ` to ${one.to}`,
+      ago(one.at),
+    ),
+    h(
+      "p",
+      { class: "bubble" },
+      one.title && h("strong", null, `${one.title}\n`),
+      one.text ?? one.body ?? one.subject ?? "",
+    ),
   );
 }
 
@@ -67,7 +81,14 @@ function notice(one) {
   return h(
     "article",
     { class: "message" },
-    one.to && h("p", { class: "message-head soft" }, icon(one.channel), `${channelName(one.channel)} to `, h("code", { class: "clip" }, one.to)),
+    one.to &&
+      h(
+        "p",
+        { class: "message-head soft" },
+        icon(one.channel),
+        `${channelName(one.channel)} to `,
+        h("code", { class: "clip" }, one.to),
+      ),
     h(
       "div",
       { class: "notice" },

@@ -102,7 +102,8 @@ export function verdictCard(verdict) {
     ),
     verdict.sentence && h("p", { class: "sentence" }, verdict.sentence),
     verdict.until && h("p", { class: "soft" }, until("Until", verdict.until)),
-    verdict.trace.length > 0 && h("ol", { class: "trace", "aria-label": "Rules that spoke" }, verdict.trace.map(ruling)),
+    verdict.trace.length > 0 &&
+      h("ol", { class: "trace", "aria-label": "Rules that spoke" }, verdict.trace.map(ruling)),
   );
 }
 
@@ -129,7 +130,9 @@ export function stateBar(counts) {
     h(
       "div",
       { class: "bar", "aria-hidden": "true" },
-      known.map((state) => h("span", { class: `fill-${STATES[state]}`, style: { "flex-grow": counts[state] / total } })),
+      known.map((state) =>
+        h("span", { class: `fill-${STATES[state]}`, style: { "flex-grow": counts[state] / total } }),
+      ),
     ),
     h(
       "ul",
@@ -203,7 +206,11 @@ export function refusal(error) {
 
 /** Lines that stand for what is being loaded. */
 export function loading(lines = 4) {
-  return h("div", { class: "loading", "aria-busy": "true" }, Array.from({ length: lines }, () => h("span")));
+  return h(
+    "div",
+    { class: "loading", "aria-busy": "true" },
+    Array.from({ length: lines }, () => h("span")),
+  );
 }
 
 /** A place that keeps itself up to date: `draw(data)` of what `load()` gives, every `every` ms (0: once). */

@@ -25,11 +25,14 @@ function sampleOf(name, schema) {
   if (schema.const !== undefined) return schema.const;
   if (schema.enum) return schema.enum[0];
   const type = [schema.type].flat()[0];
-  if (type === "integer" || type === "number") return schema.minimum ?? (typeof WORDS[name] === "number" ? WORDS[name] : 3);
+  if (type === "integer" || type === "number")
+    return schema.minimum ?? (typeof WORDS[name] === "number" ? WORDS[name] : 3);
   if (type === "boolean") return true;
   if (type === "array") return schema.items ? [sampleOf(name, schema.items)] : [];
   if (type === "object") return sampleObject(schema);
-  return WORDS[name] ?? (/id$/.test(name) ? "42" : /url|link/.test(name) ? WORDS.url : `some ${name.replaceAll("_", " ")}`);
+  return (
+    WORDS[name] ?? (/id$/.test(name) ? "42" : /url|link/.test(name) ? WORDS.url : `some ${name.replaceAll("_", " ")}`)
+  );
 }
 
 function sampleObject(schema) {

@@ -135,11 +135,7 @@ export const STORIES = {
   EventAccepted: (d) => ({
     icon: "events",
     title: "Event accepted",
-    text: [
-      `${d.type} for ${audience(d)}`,
-      d.actor && `caused by ${d.actor}`,
-      d.tenant && `tenant ${d.tenant}`,
-    ],
+    text: [`${d.type} for ${audience(d)}`, d.actor && `caused by ${d.actor}`, d.tenant && `tenant ${d.tenant}`],
   }),
   EventCancelled: (d) => ({
     state: "cancelled",
@@ -186,7 +182,9 @@ export const STORIES = {
 
 function audience({ audience: said, recipients }) {
   if (said === "broadcast") return "everybody";
-  return said.startsWith("topic") ? `the subscribers of ${said.replace(/^topic:?/, "") || "a topic"}` : count(recipients, "recipient");
+  return said.startsWith("topic")
+    ? `the subscribers of ${said.replace(/^topic:?/, "") || "a topic"}`
+    : count(recipients, "recipient");
 }
 
 function attemptTitle(d) {

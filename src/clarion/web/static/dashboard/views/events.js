@@ -3,12 +3,30 @@
 import { get, post, workflowsByKey } from "../api.js";
 import { h } from "../dom.js";
 import { icon } from "../icons.js";
-import { ago, avatar, card, empty, field, heading, loading, panel, refusal, select, trouble, verdictCard } from "../parts.js";
+import {
+  ago,
+  avatar,
+  card,
+  empty,
+  field,
+  heading,
+  loading,
+  panel,
+  refusal,
+  select,
+  trouble,
+  verdictCard,
+} from "../parts.js";
 import { eventTypes, sampleData } from "../samples.js";
 import { count } from "../words.js";
 
 export function events({ query, signal }) {
-  const composer = panel({ signal, load: async () => [...(await workflowsByKey({ fresh: true }))], draw: (all) => compose(new Map(all), query, signal), lines: 8 });
+  const composer = panel({
+    signal,
+    load: async () => [...(await workflowsByKey({ fresh: true }))],
+    draw: (all) => compose(new Map(all), query, signal),
+    lines: 8,
+  });
   return h(
     "div",
     null,
@@ -23,18 +41,32 @@ export function events({ query, signal }) {
 }
 
 function lookUp() {
-  const input = h("input", { type: "search", placeholder: "evt_…", autocapitalize: "none", autocomplete: "off", spellcheck: "false" });
+  const input = h("input", {
+    type: "search",
+    placeholder: "evt_…",
+    autocapitalize: "none",
+    autocomplete: "off",
+    spellcheck: "false",
+  });
   const submit = (event) => {
     event.preventDefault();
     if (input.value.trim()) location.hash = `#/events/${encodeURIComponent(input.value.trim())}`;
   };
-  return h("form", { class: "inline", onsubmit: submit }, field("Event id", input), h("button", { class: "button", type: "submit" }, "Look up"));
+  return h(
+    "form",
+    { class: "inline", onsubmit: submit },
+    field("Event id", input),
+    h("button", { class: "button", type: "submit" }, "Look up"),
+  );
 }
 
 /** The events behind the latest notifications. */
 function latest(signal) {
   const load = async () => {
-    const [{ items }, workflows] = await Promise.all([get("/v1/notifications", { limit: 100 }, signal), workflowsByKey()]);
+    const [{ items }, workflows] = await Promise.all([
+      get("/v1/notifications", { limit: 100 }, signal),
+      workflowsByKey(),
+    ]);
     const groups = new Map();
     for (const { event_id: id, workflow, created_at: when } of items) {
       const group = groups.get(id) ?? { id, when, name: workflows.get(workflow)?.name || workflow, people: 0 };
@@ -49,7 +81,18 @@ function latest(signal) {
           "ul",
           { class: "rows tight" },
           found.map(({ id, when, name, people }) =>
-            h("li", null, h("a", { class: "row row-two", href: `#/events/${id}` }, h("span", { class: "clip" }, name), h("span", { class: "soft small" }, ago(when)), h("code", { class: "clip soft" }, id), h("span", { class: "soft small" }, count(people, "person", "people")))),
+            h(
+              "li",
+              null,
+              h(
+                "a",
+                { class: "row row-two", href: `#/events/${id}` },
+                h("span", { class: "clip" }, name),
+                h("span", { class: "soft small" }, ago(when)),
+                h("code", { class: "clip soft" }, id),
+                h("span", { class: "soft small" }, count(people, "person", "people")),
+              ),
+            ),
           ),
         );
   return panel({ signal, every: 5000, load, draw });
@@ -67,15 +110,35 @@ function compose(workflows, query, signal) {
   const result = h("div", { class: "result", "aria-live": "polite" });
   const wrong = h("small", { class: "wrong", id: "data-wrong", "aria-live": "polite" });
   const starts = h("small", { class: "soft" });
-  const type = select({ id: "event-type", onchange: () => suggest() }, [...types.keys()].map((one) => [one, one]), chosen);
-  const recipients = h("input", { id: "event-recipients", required: true, value: query.get("recipient") ?? "ada", autocapitalize: "none", autocomplete: "off", spellcheck: "false" });
+  const type = select(
+    { id: "event-type", onchange: () => suggest() },
+    [...types.keys()].map((one) => [one, one]),
+    chosen,
+  );
+  const recipients = h("input", {
+    id: "event-recipients",
+    required: true,
+    value: query.get("recipient") ?? "ada",
+    autocapitalize: "none",
+    autocomplete: "off",
+    spellcheck: "false",
+  });
   const email = h("input", { id: "event-email", type: "email", placeholder: "ada@example.com", autocomplete: "off" });
   const when = h("input", { id: "event-at", type: "datetime-local" });
-  const data = h("textarea", { id: "event-data", rows: 7, spellcheck: "false", "aria-describedby": "data-wrong", oninput: () => read() });
+  const data = h("textarea", {
+    id: "event-data",
+    rows: 7,
+    spellcheck: "false",
+    "aria-describedby": "data-wrong",
+    oninput: () => read(),
+  });
 
   function suggest() {
     const workflow = types.get(type.value);
-    starts.replaceChildren("Starts ", h("a", { href: `#/workflows/${encodeURIComponent(workflow.key)}` }, workflow.name || workflow.key));
+    starts.replaceChildren(
+      "Starts ",
+      h("a", { href: `#/workflows/${encodeURIComponent(workflow.key)}` }, workflow.name || workflow.key),
+    );
     data.value = JSON.stringify(sampleData(workflow), null, 2);
     read();
   }
@@ -100,7 +163,11 @@ function compose(workflows, query, signal) {
     if (!people.length) recipients.focus();
     if (content === undefined || !people.length) return null;
     const [first, ...others] = people;
-    return { type: type.value, data: content, recipients: [email.value ? { id: first, email: email.value } : first, ...others] };
+    return {
+      type: type.value,
+      data: content,
+      recipients: [email.value ? { id: first, email: email.value } : first, ...others],
+    };
   }
 
   /** Does one of the two things with the form's event, and shows what came of it. */
@@ -129,7 +196,12 @@ function compose(workflows, query, signal) {
   };
 
   const sendButton = h("button", { class: "button primary", type: "submit" }, icon("events"), "Send");
-  const previewButton = h("button", { class: "button", type: "button", onclick: () => act(previewButton, preview) }, icon("eye"), "Preview");
+  const previewButton = h(
+    "button",
+    { class: "button", type: "button", onclick: () => act(previewButton, preview) },
+    icon("eye"),
+    "Preview",
+  );
   const submit = (event) => {
     event.preventDefault();
     act(sendButton, send);
@@ -138,7 +210,12 @@ function compose(workflows, query, signal) {
   return h(
     "form",
     { class: "composer", onsubmit: submit },
-    h("div", { class: "pair" }, h("label", { class: "field" }, h("span", null, "Type"), type, starts), field("Recipients", recipients, "Ids, with commas between them")),
+    h(
+      "div",
+      { class: "pair" },
+      h("label", { class: "field" }, h("span", null, "Type"), type, starts),
+      field("Recipients", recipients, "Ids, with commas between them"),
+    ),
     h("label", { class: "field" }, h("span", null, "Data (JSON)"), data, wrong),
     h(
       "div",
@@ -146,7 +223,13 @@ function compose(workflows, query, signal) {
       field("Email of the first recipient", email, "Optional; stored with the person when sent"),
       field("Preview for another time", when, "Optional; quiet hours and windows depend on it"),
     ),
-    h("div", { class: "actions" }, sendButton, previewButton, h("span", { class: "soft small" }, "A preview decides everything, sends nothing and counts nothing.")),
+    h(
+      "div",
+      { class: "actions" },
+      sendButton,
+      previewButton,
+      h("span", { class: "soft small" }, "A preview decides everything, sends nothing and counts nothing."),
+    ),
     result,
   );
 }
@@ -164,7 +247,13 @@ function foreseen(people) {
       h(
         "section",
         null,
-        h("p", { class: "who" }, avatar(recipient), h("strong", { class: "clip" }, recipient), h("span", { class: "soft clip" }, workflow)),
+        h(
+          "p",
+          { class: "who" },
+          avatar(recipient),
+          h("strong", { class: "clip" }, recipient),
+          h("span", { class: "soft clip" }, workflow),
+        ),
         h("div", { class: "verdicts" }, verdicts.map(verdictCard)),
       ),
     ),

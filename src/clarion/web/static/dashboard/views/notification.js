@@ -29,15 +29,46 @@ function draw({ one, timeline, name }) {
         "div",
         null,
         h("h1", { tabindex: -1 }, h("a", { href: toRecipient }, one.recipient), ` ${answer(one.deliveries)}.`),
-        h("p", { class: "soft" }, name, " · ", ago(one.created_at), one.tenant && ` · tenant ${one.tenant}`, touched(one)),
+        h(
+          "p",
+          { class: "soft" },
+          name,
+          " · ",
+          ago(one.created_at),
+          one.tenant && ` · tenant ${one.tenant}`,
+          touched(one),
+        ),
         h("ul", { class: "because" }, because(one.deliveries, timeline)),
       ),
     ),
     h(
       "div",
       { class: "grid" },
-      h("div", { class: "wide-2" }, card("What happened, and why", h("ol", { class: "story" }, timeline.map((item) => chapter(item, timeline[0].at))))),
-      h("div", { class: "stack" }, card("Deliveries", h("ul", { class: "deliveries" }, one.deliveries.map((d) => delivery(d, one, timeline)))), card("About", about(one))),
+      h(
+        "div",
+        { class: "wide-2" },
+        card(
+          "What happened, and why",
+          h(
+            "ol",
+            { class: "story" },
+            timeline.map((item) => chapter(item, timeline[0].at)),
+          ),
+        ),
+      ),
+      h(
+        "div",
+        { class: "stack" },
+        card(
+          "Deliveries",
+          h(
+            "ul",
+            { class: "deliveries" },
+            one.deliveries.map((d) => delivery(d, one, timeline)),
+          ),
+        ),
+        card("About", about(one)),
+      ),
     ),
   ];
 }
@@ -58,7 +89,13 @@ function because(deliveries, timeline) {
     said.set(key, group);
   }
   return [...said.values()].map(({ state, sentence, channels }) =>
-    h("li", { class: `tone-${STATES[state]}` }, icon(state), h("strong", null, list([...channels])), h("span", null, sentence)),
+    h(
+      "li",
+      { class: `tone-${STATES[state]}` },
+      icon(state),
+      h("strong", null, list([...channels])),
+      h("span", null, sentence),
+    ),
   );
 }
 
@@ -72,7 +109,12 @@ function chapter({ at: instant, fact, detail }, first) {
     h(
       "div",
       { class: "story-body" },
-      h("p", { class: "story-head" }, h("strong", null, story.title), h("span", { class: "soft small" }, since(instant, first))),
+      h(
+        "p",
+        { class: "story-head" },
+        h("strong", null, story.title),
+        h("span", { class: "soft small" }, since(instant, first)),
+      ),
       h("p", { class: "soft" }, story.text.flat().filter(Boolean).join(" · ")),
       story.sentence && h("p", { class: "sentence" }, story.sentence),
       story.until && h("p", { class: "soft" }, until(...story.until)),
@@ -84,7 +126,9 @@ function chapter({ at: instant, fact, detail }, first) {
 
 function since(instant, first) {
   const later = Date.parse(instant) - Date.parse(first);
-  return instant === first ? clock(instant) : h("time", { datetime: instant, title: fullTime(instant) }, `+ ${span(later)}`);
+  return instant === first
+    ? clock(instant)
+    : h("time", { datetime: instant, title: fullTime(instant) }, `+ ${span(later)}`);
 }
 
 function retry(next, instant) {
@@ -106,7 +150,9 @@ function delivery(d, one, timeline) {
       h(
         "ul",
         { class: "attempts soft small" },
-        d.attempts.map((a) => h("li", { title: fullTime(a.at) }, `${a.provider}: ${plain(a.outcome)}`, a.code && ` (${a.code})`)),
+        d.attempts.map((a) =>
+          h("li", { title: fullTime(a.at) }, `${a.provider}: ${plain(a.outcome)}`, a.code && ` (${a.code})`),
+        ),
       ),
     captured && h("a", { class: "small", href: message }, "See the message"),
   );
@@ -133,5 +179,9 @@ function about(one) {
     ["Read", clock(one.read_at)],
     ["Id", h("code", { class: "clip" }, one.id)],
   ];
-  return h("dl", { class: "facts" }, rows.filter(([, value]) => value).map(([name, value]) => [h("dt", null, name), h("dd", null, value)]));
+  return h(
+    "dl",
+    { class: "facts" },
+    rows.filter(([, value]) => value).map(([name, value]) => [h("dt", null, name), h("dd", null, value)]),
+  );
 }

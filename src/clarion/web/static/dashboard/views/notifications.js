@@ -39,7 +39,10 @@ export function notifications({ query, signal }) {
     return field(label, h("input", { ...props, autocapitalize: "none", autocomplete: "off" }));
   };
   const chosen = (name, label, choices) =>
-    field(label, select({ onchange: (event) => change(name, event.target.value) }, [["", "Any"], ...choices], filters[name]));
+    field(
+      label,
+      select({ onchange: (event) => change(name, event.target.value) }, [["", "Any"], ...choices], filters[name]),
+    );
 
   const byWorkflow = chosen("workflow", "Workflow", filters.workflow ? [[filters.workflow, filters.workflow]] : []);
 
@@ -55,14 +58,22 @@ export function notifications({ query, signal }) {
   return h(
     "div",
     null,
-    heading("Notifications", "One for every person of an event. Open one to see why it came, or why it didn't.", h("span", { class: "live" }, "Live")),
+    heading(
+      "Notifications",
+      "One for every person of an event. Open one to see why it came, or why it didn't.",
+      h("span", { class: "live" }, "Live"),
+    ),
     h(
       "form",
       { class: "filters", role: "search", onsubmit: (event) => event.preventDefault() },
       typed("recipient", "Recipient", "ada"),
       typed("event", "Event", "evt_…"),
       byWorkflow,
-      chosen("state", "A delivery that is", Object.keys(STATES).map((state) => [state, plain(state)])),
+      chosen(
+        "state",
+        "A delivery that is",
+        Object.keys(STATES).map((state) => [state, plain(state)]),
+      ),
     ),
     h("section", { class: "card flush" }, list.element),
   );

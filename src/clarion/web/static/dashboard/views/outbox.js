@@ -30,7 +30,8 @@ export function outbox({ id, query, signal }) {
     const first = !wanted.id && !wanted.delivery_id && matchMedia("(min-width: 900px)").matches ? items[0] : null;
     if (named) split.classList.add("reading");
     if (named ?? first) show(named ?? first);
-    else if (wanted.id) fill(reader, empty("It isn't among the latest", h("p", { class: "soft" }, "Look for it by its recipient.")));
+    else if (wanted.id)
+      fill(reader, empty("It isn't among the latest", h("p", { class: "soft" }, "Look for it by its recipient.")));
   }
 
   function show(one) {
@@ -40,7 +41,8 @@ export function outbox({ id, query, signal }) {
   }
 
   function mark() {
-    for (const link of list.element.querySelectorAll("a")) link.toggleAttribute("aria-current", link.dataset.key === open);
+    for (const link of list.element.querySelectorAll("a"))
+      link.toggleAttribute("aria-current", link.dataset.key === open);
   }
 
   function row(one) {
@@ -53,9 +55,19 @@ export function outbox({ id, query, signal }) {
     };
     const link = h(
       "a",
-      { class: "row row-message", href: `#/outbox/${one.id}`, "data-key": one.id, "aria-current": one.id === open, onclick: read },
+      {
+        class: "row row-message",
+        href: `#/outbox/${one.id}`,
+        "data-key": one.id,
+        "aria-current": one.id === open,
+        onclick: read,
+      },
       icon(one.channel, 18),
-      h("span", { class: "clip message-title" }, one.subject ?? one.title ?? one.text ?? one.body ?? channelName(one.channel)),
+      h(
+        "span",
+        { class: "clip message-title" },
+        one.subject ?? one.title ?? one.text ?? one.body ?? channelName(one.channel),
+      ),
       h("span", { class: "soft small" }, ago(one.at)),
       h("span", { class: "soft small clip message-to" }, `${one.recipient} · ${one.to ?? ""}`),
     );
@@ -76,7 +88,12 @@ export function outbox({ id, query, signal }) {
     clearTimeout(waiting);
     waiting = setTimeout(() => change("recipient", event.target.value.trim()), 300);
   };
-  const channels = [["", "Any"], ...Object.keys(CHANNELS).filter((one) => one !== "in_app").map((one) => [one, channelName(one)])];
+  const channels = [
+    ["", "Any"],
+    ...Object.keys(CHANNELS)
+      .filter((one) => one !== "in_app")
+      .map((one) => [one, channelName(one)]),
+  ];
   const split = h("div", { class: "split" }, h("section", { class: "card flush" }, list.element), reader);
   return h(
     "div",
@@ -85,8 +102,21 @@ export function outbox({ id, query, signal }) {
     h(
       "form",
       { class: "filters", role: "search", onsubmit: (event) => event.preventDefault() },
-      field("Recipient", h("input", { type: "search", value: filters.recipient, placeholder: "ada", oninput: typed, autocapitalize: "none", spellcheck: "false" })),
-      field("Channel", select({ onchange: (event) => change("channel", event.target.value) }, channels, filters.channel)),
+      field(
+        "Recipient",
+        h("input", {
+          type: "search",
+          value: filters.recipient,
+          placeholder: "ada",
+          oninput: typed,
+          autocapitalize: "none",
+          spellcheck: "false",
+        }),
+      ),
+      field(
+        "Channel",
+        select({ onchange: (event) => change("channel", event.target.value) }, channels, filters.channel),
+      ),
     ),
     split,
   );
@@ -98,5 +128,12 @@ function asQuery(filters) {
 }
 
 function nothing() {
-  return empty("The outbox is empty", h("p", { class: "soft" }, "Only channels without a provider in clarion.toml are captured. In-app messages go to the inbox."));
+  return empty(
+    "The outbox is empty",
+    h(
+      "p",
+      { class: "soft" },
+      "Only channels without a provider in clarion.toml are captured. In-app messages go to the inbox.",
+    ),
+  );
 }

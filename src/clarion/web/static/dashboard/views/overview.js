@@ -121,7 +121,11 @@ function drawTiles(data) {
 }
 
 function drawDays(data) {
-  const series = ENDS.map(({ name, tone, states }) => ({ name: name.toLowerCase(), tone, values: perDay(data, states) }));
+  const series = ENDS.map(({ name, tone, states }) => ({
+    name: name.toLowerCase(),
+    tone,
+    values: perDay(data, states),
+  }));
   return columns(data.days, series);
 }
 
@@ -147,7 +151,9 @@ function drawReasons({ items }) {
   }
   const most = [...sums].sort(([, a], [, b]) => b.number - a.number).slice(0, 6);
   if (!most.length) return h("p", { class: "soft" }, "Everything was sent.");
-  return bars(most.map(([reason, { tone, number }]) => ({ name: capital(reasonName(reason)), parts: [[tone, number]] })));
+  return bars(
+    most.map(([reason, { tone, number }]) => ({ name: capital(reasonName(reason)), parts: [[tone, number]] })),
+  );
 }
 
 const HEALTH = { healthy: "good", probing: "wait", demoted: "bad", disabled: "off" };
@@ -176,8 +182,13 @@ function drawProviders({ items }) {
 }
 
 function drawLatest({ items, names }) {
-  if (!items.length) return empty("No notifications yet", h("p", { class: "soft" }, "They show up here as they are decided."));
-  return h("ul", { class: "rows" }, items.map((one) => notificationRow(one, new Map(names))));
+  if (!items.length)
+    return empty("No notifications yet", h("p", { class: "soft" }, "They show up here as they are decided."));
+  return h(
+    "ul",
+    { class: "rows" },
+    items.map((one) => notificationRow(one, new Map(names))),
+  );
 }
 
 /** What to do on a new server: the first event, by hand or from here. */

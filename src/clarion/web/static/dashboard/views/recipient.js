@@ -9,11 +9,20 @@ import { CHANNELS, capital, channelName, list } from "../words.js";
 export function recipient({ id, signal }) {
   const here = at("recipients", id);
   const told = async () => {
-    const [page, workflows] = await Promise.all([get("/v1/notifications", { recipient: id, limit: 12 }, signal), workflowsByKey()]);
+    const [page, workflows] = await Promise.all([
+      get("/v1/notifications", { recipient: id, limit: 12 }, signal),
+      workflowsByKey(),
+    ]);
     return { items: page.items, names: [...workflows].map(([key, { name }]) => [key, { name }]) };
   };
   const drawTold = ({ items, names }) =>
-    items.length ? h("ul", { class: "rows" }, items.map((one) => notificationRow(one, new Map(names), { who: false }))) : empty("Nothing yet");
+    items.length
+      ? h(
+          "ul",
+          { class: "rows" },
+          items.map((one) => notificationRow(one, new Map(names), { who: false })),
+        )
+      : empty("Nothing yet");
   const ways = async () => {
     const [profile, devices, contacts] = await Promise.all([
       get(here, {}, signal),
@@ -24,7 +33,12 @@ export function recipient({ id, signal }) {
   };
   const preferences = () => get(`${here}/preferences`, { effective: true }, signal);
   const query = encodeURIComponent(id);
-  const all = h("a", { class: "more", href: `#/notifications?recipient=${query}` }, "All notifications", icon("next", 12));
+  const all = h(
+    "a",
+    { class: "more", href: `#/notifications?recipient=${query}` },
+    "All notifications",
+    icon("next", 12),
+  );
   return h(
     "div",
     null,
@@ -33,12 +47,21 @@ export function recipient({ id, signal }) {
       "header",
       { class: "heading" },
       h("div", { class: "who" }, avatar(id, true), h("h1", { tabindex: -1, class: "clip" }, id)),
-      h("div", { class: "actions" }, h("a", { class: "button", href: `#/events?recipient=${query}` }, icon("events"), "Send a test event")),
+      h(
+        "div",
+        { class: "actions" },
+        h("a", { class: "button", href: `#/events?recipient=${query}` }, icon("events"), "Send a test event"),
+      ),
     ),
     h(
       "div",
       { class: "grid" },
-      h("div", { class: "wide-2 stack" }, cardWith("Notifications", all, panel({ signal, every: 4000, load: told, draw: drawTold })), card("What they want to hear of", panel({ signal, every: 8000, load: preferences, draw: matrix }))),
+      h(
+        "div",
+        { class: "wide-2 stack" },
+        cardWith("Notifications", all, panel({ signal, every: 4000, load: told, draw: drawTold })),
+        card("What they want to hear of", panel({ signal, every: 8000, load: preferences, draw: matrix })),
+      ),
       h("div", { class: "stack" }, card("Profile", panel({ signal, every: 8000, load: ways, draw: drawProfile }))),
     ),
   );
@@ -60,13 +83,17 @@ function drawProfile({ profile, devices, contacts }) {
   ];
   const known = rows.filter(([, value]) => value);
   return [
-    h("dl", { class: "facts" }, known.map(([name, value]) => [h("dt", null, name), h("dd", null, value)])),
+    h(
+      "dl",
+      { class: "facts" },
+      known.map(([name, value]) => [h("dt", null, name), h("dd", null, value)]),
+    ),
     Object.keys(profile.attributes ?? {}).length > 0 && [h("h3", null, "Attributes"), json(profile.attributes)],
   ];
 }
 
 function way(kind, value) {
-  const text = typeof value === "string" ? value : value?.endpoint ?? "";
+  const text = typeof value === "string" ? value : (value?.endpoint ?? "");
   return h("span", null, kind, " ", h("code", { class: "clip", title: text }, text));
 }
 
@@ -87,11 +114,19 @@ function matrix({ preferences }) {
   const cell = (type, channel) => {
     const held = preferences.find((one) => one.type === type && one.channel === channel);
     if (!held) return h("td", null, h("span", { class: "unseen" }, "not used"));
-    const limits = [held.max_per_hour && `${held.max_per_hour}/h`, held.max_per_day && `${held.max_per_day}/day`].filter(Boolean);
+    const limits = [
+      held.max_per_hour && `${held.max_per_hour}/h`,
+      held.max_per_day && `${held.max_per_day}/day`,
+    ].filter(Boolean);
     return h(
       "td",
       { title: `${held.enabled ? "On" : "Off"}: ${held.said_by}` },
-      h("span", { class: `pill tone-${held.enabled ? "good" : "off"}` }, icon(held.enabled ? "sent" : "suppressed", 13), held.enabled ? "on" : "off"),
+      h(
+        "span",
+        { class: `pill tone-${held.enabled ? "good" : "off"}` },
+        icon(held.enabled ? "sent" : "suppressed", 13),
+        held.enabled ? "on" : "off",
+      ),
       held.enabled && limits.length > 0 && h("small", { class: "soft" }, limits.join(", ")),
       held.said_by && !/default/.test(held.said_by) && h("small", { class: "soft" }, held.said_by),
     );
@@ -102,8 +137,28 @@ function matrix({ preferences }) {
     h(
       "table",
       { class: "matrix" },
-      h("thead", null, h("tr", null, h("th", { scope: "col" }, "Type"), channels.map((channel) => h("th", { scope: "col" }, channelName(channel))))),
-      h("tbody", null, types.map(([type, name]) => h("tr", null, h("th", { scope: "row" }, name), channels.map((channel) => cell(type, channel))))),
+      h(
+        "thead",
+        null,
+        h(
+          "tr",
+          null,
+          h("th", { scope: "col" }, "Type"),
+          channels.map((channel) => h("th", { scope: "col" }, channelName(channel))),
+        ),
+      ),
+      h(
+        "tbody",
+        null,
+        types.map(([type, name]) =>
+          h(
+            "tr",
+            null,
+            h("th", { scope: "row" }, name),
+            channels.map((channel) => cell(type, channel)),
+          ),
+        ),
+      ),
     ),
   );
 }

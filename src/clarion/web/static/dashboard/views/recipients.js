@@ -20,18 +20,33 @@ export function recipients({ query, signal }) {
       refresh();
     }, 250);
   };
-  const input = h("input", { type: "search", value: start, placeholder: "ada", oninput: typed, autocapitalize: "none", autocomplete: "off", spellcheck: "false" });
+  const input = h("input", {
+    type: "search",
+    value: start,
+    placeholder: "ada",
+    oninput: typed,
+    autocapitalize: "none",
+    autocomplete: "off",
+    spellcheck: "false",
+  });
   return h(
     "div",
     null,
     heading("Recipients", "People, by the ids of your application"),
-    h("form", { class: "filters", role: "search", onsubmit: (event) => event.preventDefault() }, field("Id begins with", input)),
+    h(
+      "form",
+      { class: "filters", role: "search", onsubmit: (event) => event.preventDefault() },
+      field("Id begins with", input),
+    ),
     h("section", { class: "card flush" }, list.element),
   );
 
   function nothing() {
     if (start) return empty(`No id begins with “${start}”`);
-    return empty("Nobody is known yet", h("p", { class: "soft" }, "People become known when they are put, or when an event brings their email along."));
+    return empty(
+      "Nobody is known yet",
+      h("p", { class: "soft" }, "People become known when they are put, or when an event brings their email along."),
+    );
   }
 }
 
