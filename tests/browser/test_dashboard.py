@@ -372,6 +372,21 @@ async def test_a_role_that_may_not_see_something_is_told_which_may(desk: Desk) -
         await expect(page.get_by_text("Your key may not see this").first).to_be_visible()
 
 
+async def test_a_key_of_all_projects_chooses_one(desk: Desk) -> None:
+    page = desk.page
+    assert desk.server.call("POST", "/v1/projects", {"key": "shop"}).status == 201
+    assert desk.server.call("PUT", "/v1/recipients/of-shop", {}, headers={"Clarion-Project": "shop"}).status == 201
+    assert desk.server.call("PUT", "/v1/recipients/of-default", {}).status == 201
+
+    await desk.sign_in("#/recipients?q=of-")
+    await expect(page.get_by_role("link", name="of-default")).to_be_visible(timeout=15_000)
+    await page.get_by_label("Project").select_option("shop")
+    await expect(page.get_by_role("link", name="of-shop")).to_be_visible()
+    await expect(page.get_by_role("link", name="of-default")).to_have_count(0)
+    await page.get_by_role("link", name="Events").click()
+    await expect(page.get_by_text("No workflow listens to any event yet")).to_be_visible()
+
+
 async def test_a_key_that_is_revoked_leads_back_to_signing_in(desk: Desk) -> None:
     key = desk.key_of("developer")
     await desk.sign_in("#/notifications", key=key["key"])

@@ -57,13 +57,13 @@ export function firstEvent(workflows) {
   return { type, data: sampleData(types.get(type)), recipients: [{ id: "ada", email: "ada@example.com" }] };
 }
 
-/** The call that sends it, for a shell. */
-export function curl(event, key) {
-  const body = JSON.stringify(event).replaceAll("'", "'\\''");
+/** The call that sends it, for a shell. Without a key it takes the one of the environment. */
+export function curl(event, key = null) {
+  const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
   return [
     `curl ${location.origin}/v1/events \\`,
-    `  -H 'Authorization: Bearer ${key}' \\`,
+    `  -H ${key ? quoted(`Authorization: Bearer ${key}`) : '"Authorization: Bearer $CLARION_KEY"'} \\`,
     `  -H 'Content-Type: application/json' \\`,
-    `  -d '${body}'`,
+    `  -d ${quoted(JSON.stringify(event))}`,
   ].join("\n");
 }

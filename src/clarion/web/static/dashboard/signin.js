@@ -58,7 +58,7 @@ export function signin(entered, message) {
         { class: "soft small", id: "key-hint" },
         "The first start of the server printed an admin key. Another one: ",
         h("code", null, "clarion keys create --role admin"),
-        ". It stays in this tab and is forgotten with it.",
+        "It stays in this tab and is forgotten with it.",
       ),
     ),
   );

@@ -8,6 +8,9 @@ import { message } from "../messages.js";
 import { ago, back, empty, field, heading, pages, select } from "../parts.js";
 import { CHANNELS, channelName } from "../words.js";
 
+/** Whether there is room for the list and a message beside it. */
+const isWide = () => matchMedia("(min-width: 900px)").matches;
+
 export function outbox({ id, query, signal }) {
   const filters = { channel: query.get("channel") ?? "", recipient: query.get("recipient") ?? "" };
   const wanted = { id, delivery_id: query.get("delivery") };
@@ -27,7 +30,7 @@ export function outbox({ id, query, signal }) {
   function chooseFrom(items) {
     if (open) return;
     const named = items.find((one) => one.id === wanted.id || one.delivery_id === wanted.delivery_id);
-    const first = !wanted.id && !wanted.delivery_id && matchMedia("(min-width: 900px)").matches ? items[0] : null;
+    const first = !wanted.id && !wanted.delivery_id && isWide() ? items[0] : null;
     if (named) split.classList.add("reading");
     if (named ?? first) show(named ?? first);
     else if (wanted.id)
@@ -48,10 +51,13 @@ export function outbox({ id, query, signal }) {
   function row(one) {
     const read = (event) => {
       event.preventDefault();
-      history.replaceState(null, "", `#/outbox/${one.id}${asQuery(filters)}`);
+      const address = `#/outbox/${one.id}${asQuery(filters)}`;
       split.classList.add("reading");
       show(one);
-      if (matchMedia("(max-width: 899px)").matches) scrollTo(0, 0);
+      if (isWide()) return history.replaceState(null, "", address);
+      // The message takes the list's place: the way back leads to the list.
+      history.pushState(null, "", address);
+      scrollTo(0, 0);
     };
     const link = h(
       "a",

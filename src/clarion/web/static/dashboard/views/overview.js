@@ -22,7 +22,11 @@ const FIGURES = [
 const ENDS = FIGURES.filter((figure) => figure.name !== "Deferred");
 
 export function overview({ signal }) {
-  const hero = region("div", { class: "hero-place" }, (event) => event && firstSteps(event));
+  const hero = region(
+    "div",
+    { class: "hero-place" },
+    (fresh) => fresh && (fresh.event ? firstSteps(fresh.event) : nothingToStart()),
+  );
   const tiles = region("div", { class: "tiles" }, drawTiles);
   const days = region("div", null, drawDays);
   const channels = region("div", null, drawChannels);
@@ -46,7 +50,7 @@ export function overview({ signal }) {
     const [page, workflows] = await Promise.all([get("/v1/notifications", { limit: 8 }, signal), workflowsByKey()]);
     const names = [...workflows].map(([key, { name }]) => [key, { name }]);
     root.classList.toggle("fresh", page.items.length === 0);
-    hero.show(page.items.length === 0 ? firstEvent(workflows) : null);
+    hero.show(page.items.length === 0 ? { event: firstEvent(workflows) } : null);
     return { items: page.items, names };
   };
   const from = lastDays()[0];
@@ -191,9 +195,13 @@ function drawLatest({ items, names }) {
   );
 }
 
+function nothingToStart() {
+  const hint = "Put YAML files into the workflows folder, or start with clarion serve --samples. Then send an event.";
+  return card(null, empty("No workflow yet", h("p", { class: "soft" }, hint)));
+}
+
 /** What to do on a new server: the first event, by hand or from here. */
 function firstSteps(event) {
-  const shown = curl(event, "$CLARION_KEY");
   return h(
     "section",
     { class: "card hero" },
@@ -203,7 +211,7 @@ function firstSteps(event) {
       { class: "soft" },
       "Your application reports what happened; Clarion decides whom to tell, on which channel and when. Paste this into a shell, and watch it arrive here:",
     ),
-    h("pre", { class: "code", tabindex: 0 }, shown),
+    h("pre", { class: "code", tabindex: 0 }, curl(event)),
     h(
       "div",
       { class: "actions" },
