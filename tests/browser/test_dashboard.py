@@ -90,6 +90,8 @@ async def test_the_root_leads_to_a_page_that_refuses_a_wrong_key(desk: Desk) -> 
         await desk.page.get_by_role("button", name="Sign in").click()
         await expect(desk.page.get_by_role("alert")).to_have_text("This key isn't known, was revoked or has expired.")
     await expect(desk.page.get_by_role("navigation")).to_have_count(0)
+    await desk.page.goto(f"http://127.0.0.1:{desk.server.port}/dashboard/outbox")
+    await expect(desk.page).to_have_url(re.compile("/dashboard#/outbox$"))
 
 
 async def test_a_page_is_asked_for_each_time_and_what_it_loads_is_kept_for_good(desk: Desk) -> None:
@@ -305,6 +307,10 @@ async def test_filters_narrow_the_list_and_live_in_the_address(desk: Desk) -> No
     await page.get_by_label("Recipient", exact=True).fill("filter-one")
     rows = page.locator("main .rows > li")
     await expect(rows).to_have_count(2, timeout=15_000)
+    await page.get_by_label("Event", exact=True).fill("no event's id")
+    await expect(page.get_by_role("alert")).to_contain_text("Not found")
+    await page.get_by_label("Event", exact=True).fill("")
+    await expect(rows).to_have_count(2)
     await page.get_by_label("Workflow").select_option(label="Welcome")
     await expect(rows).to_have_count(1)
     await page.get_by_label("A delivery that is").select_option("failed")
@@ -445,7 +451,7 @@ async def test_a_keyboard_is_enough(desk: Desk) -> None:
     await page.get_by_role("link", name="keyboard Welcome").focus()
     await page.keyboard.press("Enter")
     # Readers of the screen are told where the step led
-    await expect(page.get_by_role("heading", name="keyboard was told in the app.")).to_be_visible()
+    await expect(page.get_by_role("heading", name="keyboard was told in the app.")).to_be_focused()
     await page.get_by_role("link", name="Outbox").focus()
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", name="Outbox", exact=True)).to_be_focused()

@@ -63,7 +63,8 @@ class Served(NamedTuple):
 def _served(name: str, body: bytes, **headers: str) -> Served:
     named = {key.replace("_", "-"): value for key, value in headers.items()}
     always = {"Content-Type": _TYPES[name.rpartition(".")[2]], "X-Content-Type-Options": "nosniff"}
-    return Served(body, gzip.compress(body, 9, mtime=0), f'"{_hash(body)}"', {**always, **named})
+    # W/: the same whether gzipped or not
+    return Served(body, gzip.compress(body, 9, mtime=0), f'W/"{_hash(body)}"', {**always, **named})
 
 
 def _hash(body: bytes) -> str:

@@ -15,10 +15,14 @@ function fitted(className, draw) {
   return element;
 }
 
-/** The least of 1, 2, 5, 10, 20, 50 ... that is at least `most`, so that the axis has round figures. */
-export function roundTop(most) {
-  const power = 10 ** Math.floor(Math.log10(Math.max(most, 4)));
-  return power * [1, 2, 4, 5, 10].find((step) => step * power >= Math.max(most, 4));
+/** How an axis may end, times a power of ten, and in how many parts it then falls. */
+const AXES = [[1, 5], [1.5, 3], [2, 4], [3, 3], [4, 4], [5, 5], [6, 3], [8, 4], [10, 5]]; // prettier-ignore
+
+/** The lines of an axis up to at least `most`: a handful, at round figures. */
+function lines(most) {
+  const power = 10 ** Math.floor(Math.log10(most));
+  const [top, parts] = AXES.find(([one]) => one * power >= most);
+  return Array.from({ length: parts + 1 }, (_, i) => (i * top * power) / parts).filter(Number.isInteger);
 }
 
 const HEIGHT = 208;
@@ -30,7 +34,7 @@ const EDGE = { left: 38, right: 2, top: 10, bottom: 24 };
  */
 export function columns(days, series) {
   const totals = days.map((_, i) => series.reduce((sum, one) => sum + one.values[i], 0));
-  const top = roundTop(Math.max(...totals));
+  const axis = lines(Math.max(...totals, 4));
   const readout = h("p", { class: "readout", "aria-live": "polite" });
   let chosen = null;
 
@@ -59,7 +63,7 @@ export function columns(days, series) {
     tell(Math.min(days.length - 1, Math.max(0, (chosen ?? days.length - (step > 0 ? 1 : 0)) + step)));
   };
 
-  const chart = fitted("chart", (width) => drawColumns(width, days, series, totals, top, tell));
+  const chart = fitted("chart", (width) => drawColumns(width, days, series, totals, axis, tell));
   chart.addEventListener("pointerleave", () => tell(null));
   const frame = h(
     "div",
@@ -72,16 +76,15 @@ export function columns(days, series) {
   return h("div", { class: "columns" }, frame, tableOf(days, series));
 }
 
-function drawColumns(width, days, series, totals, top, tell) {
+function drawColumns(width, days, series, totals, axis, tell) {
   const inner = { width: width - EDGE.left - EDGE.right, height: HEIGHT - EDGE.top - EDGE.bottom };
   const slot = inner.width / days.length;
   const bar = Math.min(34, slot * 0.62);
-  const y = (value) => EDGE.top + inner.height * (1 - value / top);
-  const lines = [0, 0.25, 0.5, 0.75, 1].map((share) => share * top).filter(Number.isInteger);
+  const y = (value) => EDGE.top + inner.height * (1 - value / axis.at(-1));
   return s(
     "svg",
     { width, height: HEIGHT, "aria-hidden": "true" },
-    lines.map((value) => [
+    axis.map((value) => [
       s("line", { class: "grid", x1: EDGE.left, x2: width - EDGE.right, y1: y(value), y2: y(value) }),
       s("text", { class: "tick", x: EDGE.left - 8, y: y(value) + 4, "text-anchor": "end" }, short(value)),
     ]),

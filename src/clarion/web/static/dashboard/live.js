@@ -1,13 +1,18 @@
 // What stays up to date by itself: polled data, and times that are told from now.
 
-/** Runs `work` now and every `every` ms (0: once) while the page can be seen, until `signal`. Errors go to `failed`. */
+/**
+ * Runs `work` now and every `every` ms (0: once) while the page can be seen, until `signal`. Errors go to `failed`.
+ * Gives a function that runs it at once, also after an error that would come again and again.
+ */
 export function live(signal, every, work, failed = () => {}) {
   let timer = 0;
   let running = false;
+  let again = false;
   let over = false;
 
   async function turn() {
     clearTimeout(timer);
+    again = running;
     if (running || over || signal.aborted || document.hidden) return;
     running = true;
     try {
@@ -23,13 +28,28 @@ export function live(signal, every, work, failed = () => {}) {
     } finally {
       running = false;
     }
-    if (!over && !signal.aborted) timer = setTimeout(turn, every || 3000);
+    if (again) refresh();
+    else if (!over) timer = setTimeout(turn, every || 3000);
+  }
+
+  function refresh() {
+    over = false;
+    turn();
   }
 
   document.addEventListener("visibilitychange", turn, { signal });
   signal.addEventListener("abort", () => clearTimeout(timer));
   turn();
-  return turn;
+  return refresh;
+}
+
+/** A listener that waits until nobody types any more, then calls `work` with the text. */
+export function typed(work) {
+  let timer = 0;
+  return ({ target }) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => work(target.value.trim()), 300);
+  };
 }
 
 /** Tells whoever listens whether the server answers. */

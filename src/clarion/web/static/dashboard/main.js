@@ -67,10 +67,19 @@ function nowhere() {
   return trouble({ status: 404, message: "there is no such page; the menu has all that there are" });
 }
 
-/** After a step to another view, readers of the screen are told where they are. */
+/** After a step to another view, readers of the screen are told where they are, once it is there to be told. */
 function routeAndTell() {
   route();
-  main.querySelector("h1")?.focus({ preventScroll: true });
+  const tell = () => {
+    const title = main.querySelector("h1");
+    if (!title) return;
+    there.disconnect();
+    if (!main.contains(document.activeElement)) title.focus({ preventScroll: true });
+  };
+  const there = new MutationObserver(tell);
+  there.observe(main, { childList: true, subtree: true });
+  leaving.signal.addEventListener("abort", () => there.disconnect());
+  tell();
 }
 
 function shell() {

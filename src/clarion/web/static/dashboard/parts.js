@@ -51,7 +51,7 @@ export function pill(state, text = plain(state)) {
 }
 
 /** A channel in the colour and with the icon of what became of it. */
-export function chip({ channel, state, reason }) {
+function chip({ channel, state, reason }) {
   const said = `${plain(state)}${reason ? `: ${reasonName(reason)}` : ""}`;
   return h(
     "span",
@@ -254,11 +254,14 @@ export function copyButton(text, label = "Copy") {
 export function pages(load, draw, nothing) {
   let items = [];
   let next = null;
+  let turn = 0;
   const rows = region("ul", { class: "rows" }, (shown) => shown.map(draw));
   const below = h("div", { class: "below", "aria-live": "polite" }, loading(6));
 
   async function refresh() {
+    const mine = turn;
     const head = await load(null);
+    if (mine !== turn) return;
     const last = items.findIndex((one) => one.id === head.items.at(-1)?.id);
     if (last < 0) next = head.next;
     items = [...head.items, ...(last < 0 ? [] : items.slice(last + 1))];
@@ -266,9 +269,11 @@ export function pages(load, draw, nothing) {
   }
 
   async function more() {
+    const mine = turn;
     below.replaceChildren(loading(1));
     try {
       const page = await load(next);
+      if (mine !== turn) return;
       items = [...items, ...page.items];
       next = page.next;
       show();
@@ -286,6 +291,7 @@ export function pages(load, draw, nothing) {
   }
 
   function restart() {
+    turn += 1;
     items = [];
     next = null;
     rows.show([]);

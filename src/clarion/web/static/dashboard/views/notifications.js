@@ -2,7 +2,7 @@
 
 import { get, workflowsByKey } from "../api.js";
 import { h } from "../dom.js";
-import { live } from "../live.js";
+import { live, typed } from "../live.js";
 import { empty, field, heading, notificationRow, pages, select } from "../parts.js";
 import { STATES, plain } from "../words.js";
 
@@ -11,7 +11,6 @@ const FILTERS = ["recipient", "event", "workflow", "state"];
 export function notifications({ query, signal }) {
   const filters = Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ""]));
   let workflows = new Map();
-  let waiting = 0;
 
   const load = async (cursor) => {
     workflows = await workflowsByKey();
@@ -30,12 +29,9 @@ export function notifications({ query, signal }) {
     refresh();
   }
 
-  const typed = (name, label, hint) => {
-    const input = (event) => {
-      clearTimeout(waiting);
-      waiting = setTimeout(() => change(name, event.target.value.trim()), 300);
-    };
-    const props = { type: "search", value: filters[name], placeholder: hint, oninput: input, spellcheck: "false" };
+  const text = (name, label, hint) => {
+    const oninput = typed((said) => change(name, said));
+    const props = { type: "search", value: filters[name], placeholder: hint, oninput, spellcheck: "false" };
     return field(label, h("input", { ...props, autocapitalize: "none", autocomplete: "off" }));
   };
   const chosen = (name, label, choices) =>
@@ -66,8 +62,8 @@ export function notifications({ query, signal }) {
     h(
       "form",
       { class: "filters", role: "search", onsubmit: (event) => event.preventDefault() },
-      typed("recipient", "Recipient", "ada"),
-      typed("event", "Event", "evt_…"),
+      text("recipient", "Recipient", "ada"),
+      text("event", "Event", "evt_…"),
       byWorkflow,
       chosen(
         "state",

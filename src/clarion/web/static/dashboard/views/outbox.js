@@ -3,7 +3,7 @@
 import { get } from "../api.js";
 import { fill, h } from "../dom.js";
 import { icon } from "../icons.js";
-import { live } from "../live.js";
+import { live, typed } from "../live.js";
 import { message } from "../messages.js";
 import { ago, back, empty, field, heading, pages, select } from "../parts.js";
 import { CHANNELS, channelName } from "../words.js";
@@ -16,7 +16,6 @@ export function outbox({ id, query, signal }) {
   const wanted = { id, delivery_id: query.get("delivery") };
   const reader = h("div", { class: "reader", "aria-live": "polite" });
   let open = null;
-  let waiting = 0;
 
   const load = async (cursor) => {
     const page = await get("/v1/outbox", { ...filters, cursor, limit: 30 }, signal);
@@ -90,10 +89,6 @@ export function outbox({ id, query, signal }) {
     refresh();
   }
 
-  const typed = (event) => {
-    clearTimeout(waiting);
-    waiting = setTimeout(() => change("recipient", event.target.value.trim()), 300);
-  };
   const channels = [
     ["", "Any"],
     ...Object.keys(CHANNELS)
@@ -114,7 +109,7 @@ export function outbox({ id, query, signal }) {
           type: "search",
           value: filters.recipient,
           placeholder: "ada",
-          oninput: typed,
+          oninput: typed((said) => change("recipient", said)),
           autocapitalize: "none",
           spellcheck: "false",
         }),

@@ -2,29 +2,25 @@
 
 import { get } from "../api.js";
 import { h } from "../dom.js";
-import { live } from "../live.js";
+import { live, typed } from "../live.js";
 import { ago, avatar, empty, field, heading, pages } from "../parts.js";
 
 export function recipients({ query, signal }) {
   let start = query.get("q") ?? "";
-  let waiting = 0;
   const list = pages((cursor) => get("/v1/recipients", { q: start, cursor, limit: 50 }, signal), row, nothing);
   const refresh = live(signal, 10_000, list.refresh, list.failed);
 
-  const typed = (event) => {
-    clearTimeout(waiting);
-    waiting = setTimeout(() => {
-      start = event.target.value.trim();
-      history.replaceState(null, "", `#/recipients${start ? `?q=${encodeURIComponent(start)}` : ""}`);
-      list.restart();
-      refresh();
-    }, 250);
-  };
+  const oninput = typed((said) => {
+    start = said;
+    history.replaceState(null, "", `#/recipients${start ? `?q=${encodeURIComponent(start)}` : ""}`);
+    list.restart();
+    refresh();
+  });
   const input = h("input", {
     type: "search",
     value: start,
     placeholder: "ada",
-    oninput: typed,
+    oninput,
     autocapitalize: "none",
     autocomplete: "off",
     spellcheck: "false",
