@@ -62,11 +62,13 @@ class Decider:
         self._clock, self._announce, self._batch = clock, announce, batch
 
     async def decide_due(self, priorities: Sequence[int]) -> int:
-        """Decides what waits in these queues, up to a batch; gives the number of shards, 0 when there is nothing."""
+        """Decides what waits in these queues, up to a batch; gives the number of people, 0 when nothing waits."""
         now = self._clock.now()
         refs = await self._db.read(lambda tx: shards.due(tx, priorities, now, self._batch))
+        if not refs:
+            return 0
         try:
-            await self.decide(refs)
+            return max(len(refs), await self.decide(refs))
         except Unavailable:
             raise
         except Exception:  # noqa: BLE001  # one of them is at fault
@@ -86,8 +88,8 @@ class Decider:
                 later = self._clock.now() + POSTPONED
                 await self._db.write(lambda tx, ref=ref, later=later: shards.postpone(tx, ref, later), Lane.DECISIONS)  # type: ignore[misc]
 
-    async def decide(self, refs: Sequence[ShardRef]) -> None:
-        """Decides these shards; passes over those that are decided already."""
+    async def decide(self, refs: Sequence[ShardRef]) -> int:
+        """Decides these shards and gives the number of people; passes over those that are decided already."""
         now = self._clock.now()
         opened = await self._db.read(lambda tx: shards.load(tx, refs))
         if missing := set(refs) - {s.ref for s in opened}:
@@ -95,6 +97,7 @@ class Decider:
             opened += await self._db.read(lambda tx: shards.load(tx, cut))
         for part in _parts(opened, self._batch):
             await self._decide_part(part)
+        return sum(len(shard.members) for shard in opened)
 
     async def _decide_part(self, opened: Sequence[OpenShard]) -> None:
         now = self._clock.now()

@@ -29,6 +29,8 @@ log = structlog.get_logger("clarion.engine")
 
 URGENT = (int(Priority.critical), int(Priority.high))
 OTHERS = (int(Priority.normal), int(Priority.bulk))
+GATHER = 0.01  #: s that normal and bulk events wait for company while little comes; every claim waits half as long
+LITTLE = 64  #: people or deliveries that a round found
 TICK = 0.25  #: s between looks for what has become due
 SWEEP = 2.0  #: s between the sweeper's rounds
 REFRESH = 1.0  #: s between looks for workflow versions that other processes stored
@@ -65,12 +67,12 @@ class EmbeddedEngine:
         await self._workers.register("embedded")
         await self._sweeper.recover_leases()
         self._loop("decide urgent", lambda: self._decide(URGENT), self._bell("urgent"))
-        self._loop("decide", lambda: self._decide(OTHERS), self._bell("others"))
+        self._loop("decide", lambda: self._decide(OTHERS), self._bell("others"), GATHER)
         self._loop("review", self._review, self._bell("review"))
         for name in self._dispatcher.providers:
             self._dispatcher.on_room(name, self._bell(f"provider {name}").set)
             step = partial(self._dispatcher.claim_and_send, name)
-            self._loop(f"deliver {name}", step, self._bell(f"provider {name}"))
+            self._loop(f"deliver {name}", step, self._bell(f"provider {name}"), GATHER / 2)
         self._loop("schedule", self._schedule, None, TICK)
         self._loop("heartbeat", self._workers.beat, None, HEARTBEAT / 1000)
         self._loop("sweep", self._sweeper.sweep, None, SWEEP)
@@ -118,14 +120,14 @@ class EmbeddedEngine:
         return self._bells.setdefault(name, asyncio.Event())
 
     def _loop(
-        self, name: str, step: Callable[[], Awaitable[object]], bell: asyncio.Event | None, pause: float = 0
+        self, name: str, step: Callable[[], Awaitable[int | None]], bell: asyncio.Event | None, pause: float = 0
     ) -> None:
         self._tasks.append(asyncio.create_task(self._run(name, step, bell, pause), name=name))
 
     async def _run(
-        self, name: str, step: Callable[[], Awaitable[object]], bell: asyncio.Event | None, pause: float
+        self, name: str, step: Callable[[], Awaitable[int | None]], bell: asyncio.Event | None, pause: float
     ) -> None:
-        """Repeats `step`: after `pause`, or when the bell rings, or at once while it finds work."""
+        """Repeats `step`: after `pause`, or `pause` after the bell rings, or at once while it finds work."""
         failures = 0
         while not self._stopping.is_set():
             try:
@@ -142,6 +144,9 @@ class EmbeddedEngine:
                 await asyncio.sleep(pause)
             elif not found:
                 await bell.wait()
+                await asyncio.sleep(pause)  # what comes in the same moment is worth one batch
+            elif found < LITTLE:
+                await asyncio.sleep(pause)
 
     async def _decide(self, priorities: tuple[int, int]) -> int:
         return await self._decider.decide_due(priorities)
