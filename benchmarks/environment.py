@@ -164,9 +164,9 @@ def _cpu_of_tree(pid: int) -> float:
     return total
 
 
-def get(url: str) -> Any:
+def get(url: str, headers: Mapping[str, str] | None = None) -> Any:
     """The JSON that a GET gives."""
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=10) as answer:
         return json.load(answer)
 
 

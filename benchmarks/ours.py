@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.environment import ROOT, Environment, Load, Program, answers, post
+from benchmarks.environment import ROOT, Environment, Load, Program, answers, get, post
 from benchmarks.yardstick import ACCEPT_BODY, DATA, FanOut
 from tests.databases import Databases
 from tests.servers import free_port
@@ -26,6 +26,14 @@ steps:
   - channel: webhook
     body: '{"title": "{{ event.data.author }} wrote to {{ recipient.id }}", "text": "{{ event.data.text }}"}'
 """
+KEPT = """\
+key: kept
+on: [comment.kept]
+preferences: { sms: { enabled: true, max_per_hour: 100, max_per_day: 1000 } }
+steps:
+  - channel: sms
+    body: "{{ event.data.author }} wrote to {{ recipient.id }}: {{ event.data.text }}"
+"""
 EVENT = {"type": "comment.created", "data": DATA, "topic": "everybody"}
 
 
@@ -37,6 +45,7 @@ class Ours:
         self._folder = env.folder / f"clarion-{stores}-{time.monotonic_ns()}"
         (self._folder / "workflows").mkdir(parents=True)
         (self._folder / "workflows" / "comment.yaml").write_text(WORKFLOW)
+        (self._folder / "workflows" / "kept.yaml").write_text(KEPT)
         (self._folder / "clarion.toml").write_text(
             f'[[providers]]\nname = "stub"\nkind = "webhook"\nchannel = "webhook"\nbase_url = "{env.stub.url}"\n'
             'config = { secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" }\n'
@@ -77,6 +86,18 @@ class Ours:
             ended = env.stub.wait_for(count, seconds=300)
             used = env.cpu_seconds(server) - used
         return FanOut(rate=count / (ended - began), cpu_per_1000=used / count * 1000)
+
+    def keep(self, count: int) -> float:
+        """One event to the topic of `count` people, on a channel that `capture` keeps: sends a second."""
+        headers = {"Authorization": f"Bearer {KEY}"}
+        with self._serving():
+            began = time.monotonic()
+            event = post(f"{self._url}/v1/events", {**EVENT, "type": "comment.kept"}, headers)["id"]
+            while get(f"{self._url}/v1/events/{event}", headers)["deliveries"].get("sent") != count:
+                if time.monotonic() - began > 300:
+                    raise TimeoutError("the outbox isn't full after 300 s")
+                time.sleep(0.25)
+            return count / (time.monotonic() - began)
 
     @property
     def _url(self) -> str:

@@ -15,13 +15,14 @@ from rich.table import Table
 
 from benchmarks.environment import FULL, QUICK, Environment
 from benchmarks.row import Row
-from benchmarks.rows import accept, decided, fanout
+from benchmarks.rows import accept, decided, fanout, kept
 
 #: Every group, in the order in which it is measured.
 GROUPS: dict[str, Callable[[Environment], list[Row]]] = {
     "decisions": decided.measure,
     "accept": accept.measure,
     "fanout": fanout.measure,
+    "capture": kept.measure,
 }
 
 RESULTS = Path(__file__).with_name("results") / "bench.json"

@@ -30,7 +30,12 @@ async def seed(people: int, url: str) -> None:
         names = [f"u{n}" for n in range(start, min(people, start + BATCH))]
         now = clarion.clock.now()
         quiet = [{"start": "00:00", "end": "00:01"}]
-        drafts = [draft_of({"id": r, "timezone": ZONES[i % 4], "quiet_hours": quiet}) for i, r in enumerate(names)]
+        drafts = [
+            draft_of(
+                {"id": r, "timezone": ZONES[i % 4], "quiet_hours": quiet, "phone": f"+1415{2_000_000 + start + i}"}
+            )
+            for i, r in enumerate(names)
+        ]
         contacts = [contact_of(r, {"channel": "webhook", "kind": "url", "value": f"{url}/{r}"}) for r in names]
         said = preferences_of(
             [
