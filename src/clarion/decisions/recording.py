@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from clarion.ledger.facts import NotificationDecided
 from clarion.model import ids
-from clarion.model.decision import Decided, Verdict
+from clarion.model.decision import Context, Decided, Verdict
 from clarion.model.ids import Id
 from clarion.model.people import ContactPoint
 from clarion.model.words import Channel, ContactKind, DeliveryState, Priority, Reason, VerdictKind
@@ -102,18 +102,24 @@ def _record_one(decided: Decided, now: int, route: Route, out: Recorded) -> None
             )  # fmt: skip
             shown.append(ids.show(ids.DELIVERY, delivery))
         told.append(row_of(verdict, shown))
-    out.facts.append(
-        NotificationDecided(
-            project=event.project,
-            at=now,
-            subject=notification,
-            recipient=profile.id,
-            event=ids.show(ids.EVENT, event.id),
-            workflow=workflow.key,
-            version=workflow.version,
-            verdicts=told,
-            tenant=event.tenant,
-        )
+    out.facts.append(decided_fact(context, notification, told, now))
+
+
+def decided_fact(
+    context: Context, notification: Id, told: list[list[Any]], now: int, again: str | None = None
+) -> NotificationDecided:
+    """The fact of a decision, `told` as `row_of` gives it; `again` says why it was taken anew."""
+    return NotificationDecided(
+        project=context.event.project,
+        at=now,
+        subject=notification,
+        recipient=context.profile.id,
+        event=ids.show(ids.EVENT, context.event.id),
+        workflow=context.workflow.key,
+        version=context.workflow.version,
+        verdicts=told,
+        tenant=context.event.tenant,
+        again=again,
     )
 
 

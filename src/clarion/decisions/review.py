@@ -15,7 +15,7 @@ import msgspec
 from clarion.clock import Clock
 from clarion.decisions.contexts import Contexts
 from clarion.decisions.driver import Announce, SlotsForgotten, requests_of
-from clarion.decisions.recording import DELIVERY, Route, due_at, row_of, state_of
+from clarion.decisions.recording import DELIVERY, Route, decided_fact, due_at, row_of, state_of
 from clarion.decisions.rules import candidates, verdicts
 from clarion.ledger.facts import NotificationDecided
 from clarion.limits.interface import Grants, LimitsStore
@@ -197,20 +197,7 @@ class Reviewer:
             changes.updated.append((event.project, delivery, *self._fields(w, delivery, mine, contact, now)))
             if mine.verdict is VerdictKind.DELIVER:
                 changes.due.add((self._provider(mine, contact), w.priority))
-        changes.facts.append(
-            NotificationDecided(
-                project=event.project,
-                at=now,
-                subject=notification,
-                recipient=profile.id,
-                event=ids.show(ids.EVENT, event.id),
-                workflow=workflow.key,
-                version=workflow.version,
-                verdicts=[row_of(verdict, shown)],
-                tenant=event.tenant,
-                again=w.why,
-            )
-        )
+        changes.facts.append(decided_fact(w.context, notification, [row_of(verdict, shown)], now, w.why))
 
     def _provider(self, verdict: Verdict, contact: ContactPoint | None) -> str:
         return self._route(verdict.channel, None if contact is None else contact.kind)
