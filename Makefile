@@ -9,7 +9,9 @@ SERVE ?= --samples
 # What pytest is started with, for example ARGS="-k digest tests/decisions".
 ARGS ?=
 WORKERS ?= 2
-LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --all-extras --group build \
+# What `make run` installs: all that one machine with SQLite or PostgreSQL may want, without what is heavy or rare.
+EXTRAS := postgres redis celery fcm aws webpush
+LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --group build \
 	--no-header --no-emit-index-url --no-emit-find-links --quiet $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
@@ -45,8 +47,8 @@ docs: $(VENV)/installed-dev ## Make the reference pages from the code
 	$(BIN)/python docs/build.py
 
 lock: ## Pin the dependencies of pyproject.toml again (needs uv: pip install uv; UPGRADE=1 takes newer releases)
-	$(LOCK) --group test --group check --group bench --output-file requirements/dev.txt
-	$(LOCK) --constraint requirements/dev.txt --no-annotate --output-file requirements/run.txt
+	$(LOCK) --all-extras --group test --group check --group bench --output-file requirements/dev.txt
+	$(LOCK) $(EXTRAS:%=--extra %) --constraint requirements/dev.txt --no-annotate --output-file requirements/run.txt
 
 clean: ## Remove .venv and all caches; databases and keys stay
 	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -116,7 +117,7 @@ class Server:
         except urllib.error.HTTPError as error:
             with error:
                 return _answer(error.code, error.read(), error.headers.get_content_type())
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:  # killed before, or in the middle of, its answer
             return Answer(0, repr(error))
 
     def notifications(self, **query: str) -> Iterator[dict[str, Any]]:

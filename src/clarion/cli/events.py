@@ -68,6 +68,7 @@ async def _send(context: Context, project: str, body: dict[str, Any], as_json: b
     async with context.clarion() as clarion:
         number = await clarion.keys.project_number(project)
         draft = read_event(number, msgspec.json.encode(body))
+        await clarion.door.meet([draft])
         (answer,) = await clarion.accept([clarion.door.enter(draft)])
     if isinstance(answer, Invalid):
         raise answer

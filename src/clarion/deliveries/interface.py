@@ -136,7 +136,10 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Callback(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider's call to `/v1/callbacks/{provider}`: header names in lower case, `url` the public one it called."""
+    """A provider's call to `/v1/callbacks/{provider}`: header names in lower case, `url` the public one it called.
+
+    `url` is made of CLARION_PUBLIC_URL, path and query, as the provider must have been told.
+    """
 
     headers: Mapping[str, str]
     body: bytes
@@ -187,6 +190,10 @@ class Provider(ABC):
     def receipts_in(self, callback: Callback) -> list[Receipt]:
         """The receipts in a callback, its signature checked. Raises BadSignature, Unsupported."""
         raise Unsupported(f"{self.kind} sends no receipts")
+
+    async def read_callback(self, callback: Callback) -> list[Receipt]:
+        """What the API calls: `receipts_in`, after whatever I/O that needs (a certificate to be fetched)."""
+        return self.receipts_in(callback)
 
     async def aclose(self) -> None:  # noqa: B027  # most have nothing to close
         """Gives back connections."""

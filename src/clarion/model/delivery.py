@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from clarion.model.ids import Id
-from clarion.model.words import Channel, ContactKind, OutcomeKind
+from clarion.model.words import Channel, ContactKind, OutcomeKind, ReceiptEvent
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,11 +65,19 @@ def failed(
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """The provider's later word on a message, matched by our own id first, else by the provider's reference."""
+    """The provider's later word on a message, matched by our own id first, else by the provider's reference.
 
-    event: str  #: delivered bounced complained opened clicked unsubscribed failed unrecognised
+    A word about an address without a message (a STOP by SMS, a complaint without its id) names the `address`.
+    """
+
+    event: ReceiptEvent
     delivery_id: Id | None = None
     reference: str | None = None
-    at: int | None = None
+    address: str | None = None  #: as the provider writes it; never logged
+    at: int | None = None  #: ms
     code: str | None = None
     raw: str | None = None  #: the provider's own word, if unrecognised
+    provider_fault: bool = False  #: the provider failed, not the address: turns its accepted around in its health
+
+    def __repr__(self) -> str:
+        return f"Receipt({self.event.value!r}, code={self.code!r})"

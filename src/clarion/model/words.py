@@ -167,6 +167,21 @@ class OutcomeKind(StrEnum):
     MISCONFIGURED = "misconfigured"  #: our account is wrong: fails over at once, raises an alarm
 
 
+class ReceiptEvent(StrEnum):
+    """What a provider says of a message after it accepted it."""
+
+    SENT = "sent"  #: handed on to the network
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"  #: the address is bad for good
+    FAILED = "failed"  #: it didn't arrive, and the address may be good
+    COMPLAINED = "complained"  #: reported as spam
+    OPENED = "opened"
+    CLICKED = "clicked"
+    UNSUBSCRIBED = "unsubscribed"  #: said no at the provider (STOP, its unsubscribe link)
+    RESUBSCRIBED = "resubscribed"  #: said yes again (START)
+    UNRECOGNISED = "unrecognised"  #: a word that this release doesn't know: kept raw, and counted
+
+
 class Role(StrEnum):
     """What a key may do; the table is in `clarion.security.roles`."""
 

@@ -25,6 +25,7 @@ async def preview(request: Request, app: App, project: Project, caller: Caller) 
     body = await body_of(request)
     check_size(body)
     draft, at = read_preview(project, body)
+    await app.door.meet([draft])
     entry = app.door.enter(draft)
     now = app.clock.now() if at is None else at
     event = _event(draft, now)

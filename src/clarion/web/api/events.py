@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from clarion.clock import rfc3339
 from clarion.events.accept import Accepted, Entry
-from clarion.events.intake import check_size, draft_of_batch_item, read_cloud_event, read_event, split_batch
+from clarion.events.intake import Draft, check_size, draft_of_batch_item, read_cloud_event, read_event, split_batch
 from clarion.events.reading import CancelEvent, event_with_counts
 from clarion.model import ids
 from clarion.model.errors import Invalid, TooLarge, Unavailable
@@ -54,6 +54,7 @@ async def post_event(request: Request) -> Response:
             draft = read_cloud_event(number, body)
         else:
             draft = read_event(number, body, request.headers.get("idempotency-key"))
+        await clarion.door.meet([draft])
         (answer,) = await clarion.accept([clarion.door.enter(draft)])
     except Invalid as error:
         return of_invalid(error)
@@ -70,11 +71,13 @@ async def post_batch(request: Request) -> Response:
         clarion = clarion_of(request)
         number = await project(request, await caller(request))
         raws = split_batch(await body_of(request))
+        drafts = [_draft(number, raw) for raw in raws]
+        await clarion.door.meet(draft for draft in drafts if not isinstance(draft, Invalid))
         results: list[dict[str, Any] | None] = []
         entries: list[Entry] = []
-        for raw in raws:
+        for draft in drafts:
             try:
-                entries.append(clarion.door.enter(draft_of_batch_item(number, raw)))
+                entries.append(clarion.door.enter(_valid(draft)))
                 results.append(None)
             except Invalid as error:
                 results.append(_rejected(error))
@@ -85,6 +88,19 @@ async def post_batch(request: Request) -> Response:
         return of_unavailable(error)
     body = {"results": [r if r is not None else _result(next(answers)) for r in results]}
     return Response(_encode(body), 202, media_type="application/json")
+
+
+def _draft(project: int, raw: bytes) -> Draft | Invalid:
+    try:
+        return draft_of_batch_item(project, raw)
+    except Invalid as error:
+        return error
+
+
+def _valid(draft: Draft | Invalid) -> Draft:
+    if isinstance(draft, Invalid):
+        raise draft
+    return draft
 
 
 def _result(answer: Accepted | Invalid) -> dict[str, Any]:
