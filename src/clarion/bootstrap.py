@@ -93,8 +93,9 @@ class Clarion:
         self.outbox = Outbox(db, self.vault)
         self.http = HttpClient(clock)
         services = Services(
-            http=self.http, store_inbox=InboxStore(db, self.vault).store, store_outbox=self.outbox.store
-        )
+            http=self.http, store_inbox=InboxStore(db, self.vault).store, store_outbox=self.outbox.store,
+            callback_url=lambda name: f"{settings.url}/v1/callbacks/{name}",
+        )  # fmt: skip
         self.providers = _providers(settings, services, providers)
         self.routes = Routes(self.providers, settings.chains)
         self.contexts = Contexts(

@@ -34,6 +34,12 @@ Report = Callable[[Id, Outcome], None]
 #: Checks a URL given by a user (`security.outbound`). Raises Invalid for a forbidden one, OSError for an unknown name.
 Guard = Callable[[str], Awaitable[Destination]]
 
+#: Where a provider of this name can report to: the public URL of its callbacks.
+CallbackUrl = Callable[[str], str]
+
+#: Takes receipts that a provider of this name has itself, on the way on which those of callbacks go.
+Receive = Callable[[str, Sequence[Receipt]], Awaitable[None]]
+
 #: Keeps a batch of messages for `in_app` and `capture`; the second argument is `now`.
 Store = Callable[[Sequence[Message], int], Awaitable[None]]
 
@@ -132,6 +138,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     http: Http | None = None
     store_inbox: Store | None = None
     store_outbox: Store | None = None
+    callback_url: CallbackUrl | None = None
+    receive: Receive | None = None  #: None: nobody records receipts here
     extra_ca: bytes | None = None  #: PEM certificates to trust besides the system's
 
 

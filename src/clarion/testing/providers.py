@@ -90,7 +90,12 @@ async def no_store(messages: Sequence[Message], now: int) -> None:
 
 def services(http: StubHttp | None = None) -> Services:
     """What a provider may ask for, without a network or a storage."""
-    return Services(http=http or StubHttp(no_io), store_inbox=no_store, store_outbox=no_store)
+    return Services(
+        http=http or StubHttp(no_io),
+        store_inbox=no_store,
+        store_outbox=no_store,
+        callback_url=lambda name: f"https://clarion.example/v1/callbacks/{name}",
+    )
 
 
 async def outcomes_of(provider: Provider, messages: Sequence[Message], now: int = NOW) -> dict[Id, Outcome]:
