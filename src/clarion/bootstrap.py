@@ -109,9 +109,7 @@ class Clarion:
         self.workers = Workers(db, clock)
         self.projections = Projections(db, clock)
         self.engine: Engine | None = None
-        self.door = Door(
-            self.catalogue.for_type, check_data, self.catalogue.known_types, self.catalogue.refresh
-        )
+        self.door = Door(self.catalogue.for_type, check_data, self.catalogue.known_types, self.catalogue.refresh)
         self._commit = GroupCommit(db, self.bus, clock, self._announce_events)
         self.accept = self._commit.accept
         self.admin_key: str | None = None  #: made at this start, to be shown once
