@@ -99,6 +99,13 @@ def _greet(clarion: Clarion, loaded: int) -> None:
     types = clarion.catalogue.known_types(1)
     if types:
         lines += ["  Send a first notification:", "", *_curl(url, key or "$CLARION_KEY", types), ""]
+    else:
+        lines += [
+            "  No workflow says yet what becomes of events. Three to begin with:",
+            "",
+            f"    clarion serve --samples      (puts them into {clarion.settings.workflows_dir}/)",
+            "",
+        ]
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
 
