@@ -43,6 +43,7 @@ from clarion.inbox.store import InboxStore
 from clarion.ledger.bus import Command, CommandBus, Handler
 from clarion.limits.embedded import EmbeddedLimits
 from clarion.limits.interface import LimitsStore
+from clarion.limits.rates import ApiRates
 from clarion.model.errors import Misconfigured
 from clarion.model.ids import Id
 from clarion.model.jobs import DECIDE, Job
@@ -86,7 +87,7 @@ class Clarion:
         self.vault = Vault(ring, lookup)
         self.catalogue = Catalogue(db)
         self.limits = limits
-        self.api_limits = EmbeddedLimits()  #: API rate limits: the embedded engine has one serving process
+        self.api_rates = ApiRates(limits, settings.api.rate_per_second, settings.api.burst)
         self.bus = CommandBus(self._handlers(), db.write)
         self.keys = api_keys.Keys(db, clock)
         self.links = Links(settings.url, ring, clock)

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 from clarion.bootstrap import Clarion
 from clarion.model.words import Role
 from clarion.security.roles import allows
+from clarion.security.tokens import Claims, TokenPurpose, issue
 from clarion.settings import load
 from clarion.web.access import OPEN, PERMISSIONS, RECIPIENT_ROUTES
 from clarion.web.app import create_app
@@ -79,3 +80,29 @@ async def test_no_key_of_any_role_opens_what_is_the_recipients(api: Api) -> None
         for method, path in RECIPIENT_ROUTES:
             answer = await caller(method, path.replace("{", "").replace("}", ""), {})
             assert answer.status == 401, (role, method, path, answer)
+
+
+@pytest.mark.parametrize("with_token", [False, True], ids=["a key", "a recipient token"])
+async def test_over_the_rate_it_says_when_to_come_back(
+    migrated_sqlite_url: str, tmp_path: Path, with_token: bool
+) -> None:
+    # Given an installation that takes two requests at once, and then one in ten seconds
+    environment = {
+        "CLARION_DATABASE_URL": migrated_sqlite_url,
+        "CLARION_ENCRYPTION_KEYS_FILE": str(tmp_path / "clarion.keys"),
+        "CLARION_ADMIN_KEY": "the admin key of these tests, long enough",
+        "CLARION_API__RATE_PER_SECOND": "0.1",
+        "CLARION_API__BURST": "2",
+    }
+    clarion = await Clarion.open(load(None, environment))
+    claims = Claims(purpose=TokenPurpose.INBOX, project=1, recipient="ada")
+    credentials = issue(clarion.ring, claims) if with_token else environment["CLARION_ADMIN_KEY"]
+    api, path = Api(clarion, credentials), "/v1/inbox" if with_token else "/v1/workflows"
+
+    # When a third comes
+    answers = [await api("GET", path) for _ in range(3)]
+
+    # Then it is refused, with the seconds to wait
+    assert [a.status for a in answers] == [200, 200, 429]
+    assert (answers[2].code, answers[2].headers["retry-after"]) == ("rate_limited", "10")
+    await clarion.close()

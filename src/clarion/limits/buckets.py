@@ -35,10 +35,11 @@ def turns(pace: Pace, n: int, full_at: float, present: float, now: int) -> list[
     return [now + _ms(lead + k * pace.interval) for k in range(n)]
 
 
-def answer(pace: Pace, full_at: float, present: float) -> Allowed:
-    """Whether a token is there at `present`."""
+def answer(pace: Pace, n: int, full_at: float, present: float) -> Allowed:
+    """How many of `n` tokens are there at `present`."""
     lead = full_at - pace.tolerance - present
-    return Allowed(lead <= 0, _ms(lead))
+    granted = min(n, int(-lead // pace.interval) + 1) if lead <= 0 else 0
+    return Allowed(granted, 0 if granted == n else _ms(lead + granted * pace.interval))
 
 
 def _ms(lead: float) -> int:

@@ -8,7 +8,7 @@ anyway. Token buckets, health and live messages reach one process: the embedded 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
 import msgspec
@@ -81,12 +81,15 @@ class EmbeddedLimits:
         self._fill(bucket, full_at + n * pace.interval, present)
         return buckets.turns(pace, n, full_at, present, now)
 
-    async def allow(self, key: str, rate: float, burst: float, now: int) -> Allowed:
+    async def allow(self, wanted: Mapping[str, int], rate: float, burst: float, now: int) -> dict[str, Allowed]:
         pace, present = buckets.pace(rate, burst), float(now * buckets.MILLISECOND)
-        full_at = max(self._full_at.get(key, 0.0), present)
-        answer = buckets.answer(pace, full_at, present)
-        if answer.allowed:
-            self._fill(key, full_at + pace.interval, present)
+        return {bucket: self._allow(bucket, n, pace, present) for bucket, n in wanted.items()}
+
+    def _allow(self, bucket: str, n: int, pace: buckets.Pace, present: float) -> Allowed:
+        full_at = max(self._full_at.get(bucket, 0.0), present)
+        answer = buckets.answer(pace, n, full_at, present)
+        if answer.granted:
+            self._fill(bucket, full_at + answer.granted * pace.interval, present)
         return answer
 
     def _fill(self, bucket: str, full_at: float, present: float) -> None:

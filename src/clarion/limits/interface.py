@@ -36,9 +36,9 @@ class Grants(dict[Id, Grant]):
 
 
 class Allowed(NamedTuple):
-    """The answer of a token bucket; if not allowed, `retry_after` ms until it may be."""
+    """The answer of a token bucket: how many tokens it gave; if fewer than wanted, `retry_after` ms until the next."""
 
-    allowed: bool
+    granted: int
     retry_after: int = 0
 
 
@@ -116,8 +116,8 @@ class LimitsStore(Protocol):
         rate + burst of them.
         """
 
-    async def allow(self, key: str, rate: float, burst: float, now: int) -> Allowed:
-        """One token, now or not at all: `rate` a second, at most `burst` at once."""
+    async def allow(self, wanted: Mapping[str, int], rate: float, burst: float, now: int) -> dict[str, Allowed]:
+        """Tokens of some buckets, by the number wanted, now or not at all: `rate` a second, at most `burst` at once."""
 
     async def observe(self, provider: str, accepted: int, failed: int, now: int) -> None:
         """Counts outcomes for the provider's health; negative where a receipt turns an outcome around."""

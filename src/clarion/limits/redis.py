@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from importlib.resources import files
@@ -217,10 +217,14 @@ class RedisLimits:
         present, full_at = await self._ask(bucket, n, pace, "turns", now)
         return buckets.turns(pace, n, full_at, present, now)
 
-    async def allow(self, key: str, rate: float, burst: float, now: int) -> Allowed:
+    async def allow(self, wanted: Mapping[str, int], rate: float, burst: float, now: int) -> dict[str, Allowed]:
         pace = buckets.pace(rate, burst)
-        present, full_at = await self._ask(key, 1, pace, "now", now)
-        return buckets.answer(pace, full_at, present)
+        asked = (self._ask(bucket, n, pace, "now", now) for bucket, n in wanted.items())
+        answers = await asyncio.gather(*asked)
+        return {
+            bucket: buckets.answer(pace, n, full_at, present)
+            for (bucket, n), (present, full_at) in zip(wanted.items(), answers, strict=True)
+        }
 
     async def _ask(self, bucket: str, n: int, pace: buckets.Pace, mode: str, now: int) -> tuple[float, float]:
         clock = str(now * buckets.MILLISECOND) if self.callers_clock else ""

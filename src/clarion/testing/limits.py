@@ -499,12 +499,21 @@ class LimitsContract:
 
     async def test_allow_lets_a_burst_pass_and_then_says_when_to_come_back(self, limits: Worker) -> None:
         key, allow = someone(), limits.store.allow
-        answers = [await allow(key, 2, 3, NOW) for _ in range(4)]
-        assert answers == [Allowed(True)] * 3 + [Allowed(False, 500)]
+        answers = [(await allow({key: 1}, 2, 3, NOW))[key] for _ in range(4)]
+        assert answers == [Allowed(1)] * 3 + [Allowed(0, 500)]
         # Then: being refused costs nothing
-        assert await allow(key, 2, 3, NOW + 499) == Allowed(False, 1)
-        assert await allow(key, 2, 3, NOW + 500) == Allowed(True)
-        assert [(await allow(key, 2, 3, NOW + HOUR)).allowed for _ in range(4)] == [True] * 3 + [False]
+        assert await allow({key: 1}, 2, 3, NOW + 499) == {key: Allowed(0, 1)}
+        assert await allow({key: 1}, 2, 3, NOW + 500) == {key: Allowed(1)}
+        assert [(await allow({key: 1}, 2, 3, NOW + HOUR))[key].granted for _ in range(4)] == [1, 1, 1, 0]
+
+    async def test_allow_gives_of_several_buckets_as_many_tokens_as_there_are(self, limits: Worker) -> None:
+        full, half = someone(), someone()
+        await limits.store.allow({half: 2}, 2, 3, NOW)
+        # When
+        answers = await limits.store.allow({full: 2, half: 5}, 2, 3, NOW)
+        # Then
+        assert answers == {full: Allowed(2), half: Allowed(1, 500)}
+        assert await limits.store.allow({half: 5}, 2, 3, NOW + 1_000) == {half: Allowed(2, 500)}
 
     async def test_a_rate_of_nothing_is_an_error(self, limits: Worker) -> None:
         with pytest.raises(ValueError, match="rate"):

@@ -5,6 +5,7 @@ Every route stands in exactly one of them; a test holds that. One that stands in
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
@@ -117,7 +118,7 @@ class TooMany(Invalid):
     status = 429
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__("rate_limited", "too many requests with this key: wait as long as Retry-After says")
+        super().__init__("rate_limited", "too many requests with this key or token: wait as long as Retry-After says")
         self.retry_after = retry_after
 
 
@@ -143,10 +144,16 @@ def _route(request: Request) -> tuple[str, str]:
 
 
 async def recipient(request: Request) -> Claims:
-    """Whom the recipient token in the header stands for, if the table lets its purpose call this route. Raises 401."""
+    """Whom the recipient token in the header stands for, if the table lets its purpose call this route.
+
+    Raises 401 or 429.
+    """
     clarion = clarion_of(request)
     token = _bearer(request, "recipient token")
-    return verify(clarion.ring, token, clarion.clock.now(), *RECIPIENT_ROUTES.get(_route(request), ()))
+    claims = verify(clarion.ring, token, clarion.clock.now(), *RECIPIENT_ROUTES.get(_route(request), ()))
+    person = blake2b(claims.recipient.encode(), digest_size=12).hexdigest()  # an id may be somebody's address
+    await _within_rate(clarion, f"person:{claims.project}:{person}")
+    return claims
 
 
 async def caller(request: Request) -> Principal:
@@ -159,16 +166,14 @@ async def caller(request: Request) -> Principal:
     if permission is None or not allows(principal.role, permission):
         able = " or ".join(role for role in Role if permission and allows(role, permission))
         raise Forbidden(f"the role {principal.role} may not do this: it takes {able or 'another token'}")
-    await _within_rate(clarion, principal)
+    await _within_rate(clarion, f"api:{principal.key_id.hex()}")
     return principal
 
 
-async def _within_rate(clarion: Clarion, principal: Principal) -> None:
-    """One token of the key's bucket. Raises 429."""
-    api = clarion.settings.api
-    bucket = f"api:{principal.key_id.hex()}"
-    answer = await clarion.api_limits.allow(bucket, api.rate_per_second, api.burst, clarion.clock.now())
-    if not answer.allowed:
+async def _within_rate(clarion: Clarion, bucket: str) -> None:
+    """One token of a bucket. Raises 429."""
+    answer = await clarion.api_rates.allow(bucket, clarion.clock.now())
+    if not answer.granted:
         raise TooMany(answer.retry_after)
 
 

@@ -1,0 +1,62 @@
+"""The API's rate limit per key, over all processes: requests that come at the same time ask the store together.
+
+While the store can't be reached, each process limits by itself: a lost Redis slows no request and lets no flood in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from clarion.clock import SECOND
+from clarion.limits.embedded import EmbeddedLimits
+from clarion.limits.interface import Allowed, LimitsStore
+from clarion.model.errors import Unavailable
+
+#: ms for which a store that couldn't be reached isn't asked again.
+AWAY = SECOND
+
+
+class ApiRates:
+    """One bucket a key, all of the same `rate` a second and `burst`."""
+
+    def __init__(self, store: LimitsStore, rate: float, burst: float) -> None:
+        self._store, self._rate, self._burst = store, rate, burst
+        self._local = store if isinstance(store, EmbeddedLimits) else EmbeddedLimits()
+        self._waiting: dict[str, list[asyncio.Future[Allowed]]] = {}
+        self._asking: asyncio.Task[None] | None = None
+        self._away_until = 0
+
+    async def allow(self, key: str, now: int) -> Allowed:
+        """One token of the key's bucket, now or not at all."""
+        if self._store is self._local:
+            return (await self._local.allow({key: 1}, self._rate, self._burst, now))[key]
+        answer: asyncio.Future[Allowed] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(key, []).append(answer)
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask(now))
+        return await answer
+
+    async def _ask(self, now: int) -> None:
+        """Asks for all that wait, again and again while more come in the meantime."""
+        while self._waiting:
+            asked, self._waiting = self._waiting, {}
+            try:
+                answers = await self._answers({key: len(futures) for key, futures in asked.items()}, now)
+            except BaseException as error:
+                for future in (future for futures in asked.values() for future in futures if not future.done()):
+                    future.set_exception(error)
+                raise
+            for key, futures in asked.items():
+                granted, retry_after = answers[key]
+                for place, future in enumerate(futures):
+                    if not future.done():  # its request may have gone away
+                        future.set_result(Allowed(1) if place < granted else Allowed(0, retry_after))
+
+    async def _answers(self, wanted: Mapping[str, int], now: int) -> dict[str, Allowed]:
+        if now >= self._away_until:
+            try:
+                return await self._store.allow(wanted, self._rate, self._burst, now)
+            except Unavailable:
+                self._away_until = now + AWAY
+        return await self._local.allow(wanted, self._rate, self._burst, now)
