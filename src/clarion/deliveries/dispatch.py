@@ -7,7 +7,7 @@ critical and high priorities.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -65,13 +65,14 @@ class Dispatcher:
         self._most = {name: min(max_in_flight, p.max_in_flight) for name, p in providers.items()}
         self._in_flight = dict.fromkeys(providers, 0)
         self._bells: dict[str, Callable[[], None]] = {}
-        self._hints: dict[str, set[int]] = {name: {int(p) for p in Priority} for name in providers}
+        self._hints: dict[str, set[int]] = {name: set() for name in providers}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         outcomes.room = self._give_room
 
-    def on_room(self, provider: str, ring: Callable[[], None]) -> None:
-        """Has `ring` called when the provider has room again."""
+    def serve(self, provider: str, priorities: Iterable[Priority], ring: Callable[[], None]) -> None:
+        """Takes up a provider: worth a claim in these priorities. `ring` is called when it has room again."""
+        self._hints[provider] |= {int(p) for p in priorities}
         self._bells[provider] = ring
 
     def hint(self, provider: str, priority: Priority) -> None:

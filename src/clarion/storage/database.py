@@ -138,7 +138,10 @@ class Database(ABC):
 
     @abstractmethod
     async def lock(self, name: str) -> bool:
-        """Takes an exclusive lock that ends with this process at the latest; False if another process has it."""
+        """Takes an exclusive lock that ends with this process at the latest; False if another process has it.
+
+        Again: whether it still holds. A lock that a restart of the server has ended is taken anew. Raises Unavailable.
+        """
 
     @abstractmethod
     async def close(self) -> None:

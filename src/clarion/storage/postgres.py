@@ -98,7 +98,7 @@ class PostgresDatabase(Database):
 
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record], url: str) -> None:
         self._pool, self._url = pool, url
-        self._locks: list[asyncpg.Connection[asyncpg.Record]] = []
+        self._locks: dict[str, asyncpg.Connection[asyncpg.Record]] = {}
 
     @classmethod
     async def connect(cls, url: str, size: int = 10) -> PostgresDatabase:
@@ -135,16 +135,32 @@ class PostgresDatabase(Database):
             raise Unavailable(f"PostgreSQL can't answer now ({type(error).__name__})") from error
 
     async def lock(self, name: str) -> bool:
+        if name in self._locks:
+            if await _answers(self._locks[name]):
+                return True
+            self._locks.pop(name).terminate()  # the server has ended it, and the lock with it
         # A connection of its own: the lock lives as long as it, and so at most as long as the process.
-        connection = await asyncpg.connect(self._url, server_settings={"application_name": f"clarion {name}"})
-        number = int.from_bytes(hashlib.blake2b(f"clarion {name}".encode(), digest_size=8).digest(), "big", signed=True)
-        if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", number):
-            await connection.close()
-            return False
-        self._locks.append(connection)
+        try:
+            connection = await asyncpg.connect(self._url, server_settings={"application_name": f"clarion {name}"})
+            number = hashlib.blake2b(f"clarion {name}".encode(), digest_size=8).digest()
+            signed = int.from_bytes(number, "big", signed=True)
+            if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", signed):
+                await connection.close()
+                return False
+        except _AWAY as error:
+            raise Unavailable(f"PostgreSQL doesn't answer ({type(error).__name__})") from error
+        self._locks[name] = connection
         return True
 
     async def close(self) -> None:
-        for connection in self._locks:
+        for connection in self._locks.values():
             await connection.close()
         await self._pool.close()
+
+
+async def _answers(connection: asyncpg.Connection[asyncpg.Record]) -> bool:
+    try:
+        await connection.execute("SELECT 1", timeout=2)
+    except _AWAY:
+        return False
+    return True

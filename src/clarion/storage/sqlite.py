@@ -122,7 +122,7 @@ class SqliteDatabase(Database):
         self._jobs: queue.PriorityQueue[tuple[int, int, Any]] = queue.PriorityQueue()
         self._order = count()
         self._closed = False
-        self._locks: list[int] = []
+        self._locks: dict[str, int] = {}
         self._local = threading.local()
         self._opened: list[sqlite3.Connection] = []
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="clarion-read")
@@ -193,13 +193,15 @@ class SqliteDatabase(Database):
             raise _unavailable(error) or error from error
 
     async def lock(self, name: str) -> bool:
+        if name in self._locks:
+            return True
         handle = os.open(Path(f"{self.path}.{name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(handle)
             return False
-        self._locks.append(handle)
+        self._locks[name] = handle
         return True
 
     async def close(self) -> None:
@@ -211,7 +213,7 @@ class SqliteDatabase(Database):
         self._readers.shutdown()
         for connection in self._opened:
             connection.close()
-        for handle in self._locks:
+        for handle in self._locks.values():
             os.close(handle)
 
 

@@ -1,0 +1,82 @@
+"""The work of a process: deciding, deciding again, delivering, each a lane that asks the database for what is due.
+
+Critical and high work has a decider of its own, so that it never waits behind a broadcast. `Duties` say what of it all
+a process does: everything, or what the queues hold that it was started for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from clarion.decisions.driver import Decider
+from clarion.decisions.review import Reviewer
+from clarion.deliveries.dispatch import Dispatcher
+from clarion.engine.lanes import Lane, Lanes
+from clarion.model.jobs import DECIDE, DELIVER, REVIEW, Job
+from clarion.model.words import Priority
+
+URGENT = frozenset({Priority.critical, Priority.high})
+GATHER = 0.01  #: s that normal and bulk events wait for company while little comes; every claim waits half as long
+
+
+class Duties(NamedTuple):
+    """What a process does: decisions of these priorities, deliveries of these by provider."""
+
+    decides: frozenset[Priority]
+    delivers: Mapping[str, frozenset[Priority]]
+
+    @classmethod
+    def everything(cls, providers: Iterable[str]) -> Duties:
+        """Of a process that works alone."""
+        return cls(frozenset(Priority), dict.fromkeys(providers, frozenset(Priority)))
+
+
+class Work:
+    """The working lanes of a process."""
+
+    def __init__(self, lanes: Lanes, decider: Decider, reviewer: Reviewer, dispatcher: Dispatcher) -> None:
+        self._lanes, self._decider, self._reviewer, self._dispatcher = lanes, decider, reviewer, dispatcher
+        self._duties = Duties(frozenset(), {})
+
+    def begin(self, duties: Duties) -> None:
+        """Starts the lanes that the duties ask for; each begins with a look at what is there."""
+        self._duties = duties
+        for name, mine, pause in (("urgent", URGENT, 0.0), ("others", frozenset(Priority) - URGENT, GATHER)):
+            if queues := sorted(mine & duties.decides):
+                self._lanes.rung(f"decide {name}", partial(self._decider.decide_due, queues), pause)
+        if duties.decides:
+            self._lanes.rung("review", self._reviewer.review_due, 0)
+        for provider, priorities in duties.delivers.items():
+            step = partial(self._dispatcher.claim_and_send, provider)
+            lane = self._lanes.rung(f"deliver {provider}", step, GATHER / 2)
+            self._dispatcher.serve(provider, priorities, lane.ring)
+
+    def lane_of(self, job: Job) -> Lane | None:
+        """The lane that does such a job, told what it is about; None: not this process's duty."""
+        if job.name == DECIDE and job.queue in self._duties.decides:
+            return self._lanes.get("decide urgent" if job.queue in URGENT else "decide others")
+        if job.name == REVIEW:
+            return self._lanes.get("review")
+        if job.name == DELIVER and job.queue in self._duties.delivers.get(job.provider or "", ()):
+            assert job.provider is not None
+            self._dispatcher.hint(job.provider, job.queue)
+            return self._lanes.get(f"deliver {job.provider}")
+        return None
+
+    def ring(self, jobs: Sequence[Job]) -> list[Job]:
+        """Rings the lanes of these jobs; gives those that aren't this process's duty."""
+        left = []
+        for job in jobs:
+            if lane := self.lane_of(job):
+                lane.ring()
+            else:
+                left.append(job)
+        return left
+
+    async def finish(self, patience: float) -> bool:
+        """Claims no more, and waits for what is in flight; False if some of it still is after `patience` s."""
+        self._dispatcher.stop_claiming()
+        self._lanes.rest()
+        return await self._dispatcher.drained(patience)
