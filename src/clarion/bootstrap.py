@@ -36,8 +36,8 @@ from clarion.engine.embedded import EmbeddedEngine
 from clarion.engine.sweeper import Sweeper
 from clarion.engine.workers import Workers
 from clarion.events.accept import Acceptance, Accepted, AcceptEvents, GroupCommit
+from clarion.events.cancelling import CancelEvent, Cancelling
 from clarion.events.door import Door
-from clarion.events.reading import CancelEvent, cancel_event
 from clarion.inbox.acts import ReadAll, TouchNotifications, read_all, touch
 from clarion.inbox.store import InboxStore
 from clarion.ledger.bus import Command, CommandBus, Handler
@@ -122,7 +122,7 @@ class Clarion:
         acceptance = Acceptance(self._seal_data, recipients.put, self.settings.retention.idempotency_days)
         return {
             AcceptEvents: acceptance.handle,
-            CancelEvent: cancel_event,
+            CancelEvent: Cancelling(self.limits).cancel,
             PutRecipients: recipients.put,
             EraseRecipients: recipients.erase,
             AddContacts: contacts.add,
@@ -208,7 +208,7 @@ class Clarion:
             max_delay_ms=round(chain.max_delay_seconds * SECOND),
         )
         outcomes = Outcomes(
-            self.db, self.clock, self.routes.chain_of, policy, UnusableAddresses(self.vault), self.limits.observe,
+            self.db, self.clock, self.routes.chain_of, policy, UnusableAddresses(self.vault), self.limits,
             self._on_unknown, lambda name: self.providers[name].idempotent,
         )  # fmt: skip
         renderer = Renderer(self.db, self.vault, self.catalogue, self._open_data, self.links)
@@ -235,6 +235,13 @@ class Clarion:
         await self.http.aclose()
         await self.limits.close()
         await self.db.close()
+
+    async def cancel(self, project: int, event: Id) -> int:
+        """Cancels what of an event hasn't been sent; gives the number of deliveries and undecided recipients."""
+        cancelled = await self.bus.send(CancelEvent(project=project, now=self.clock.now(), event=event))
+        if cancelled.unused:
+            await self.limits.release(cancelled.unused)
+        return cancelled.deliveries
 
     # --- the wires between the layers ---------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Any
 from clarion.decisions import rules
 from clarion.directory.preferences import PreferenceChange, SetPreferences, preferences_of
 from clarion.directory.topics import Subscribe
-from clarion.events.reading import CancelEvent, event_with_counts
+from clarion.events.reading import event_with_counts
 from clarion.model.decision import Context
 from tests.composed import PROJECT, Installation, outcomes
 
@@ -168,10 +168,8 @@ async def test_a_scheduled_event_can_be_cancelled(clarion: Installation) -> None
         "bob": ("deferred", "scheduled"),
     }
 
-    now = clarion.clarion.clock.now()
-    cancel = CancelEvent(project=PROJECT, now=now, event=event)
-    assert await clarion.clarion.bus.send(cancel) == 2
-    assert await clarion.clarion.bus.send(cancel) == 0
+    assert await clarion.clarion.cancel(PROJECT, event) == 2
+    assert await clarion.clarion.cancel(PROJECT, event) == 0
 
     assert outcomes(await clarion.settled(event)) == {
         "ada": ("cancelled", "cancelled"),

@@ -105,7 +105,7 @@ class Decider:
         found = candidates([c.context for c in cases], now)
         grants: Mapping[Id, Grant] = {}
         if not self._limits.in_transaction:
-            grants = await self._limits.reserve(requests_of(found), now)
+            grants = await self._limits.reserve(by_urgency([c.context for c in cases], found), now)
 
         async def work(tx: Tx) -> tuple[Recorded, list[SlotRequest]]:
             return await self._commit(tx, opened, cases, found, grants, now)
@@ -153,7 +153,8 @@ class Decider:
         pairs = [(case, list(c)) for case, c in zip(cases, found, strict=True) if case.ref in still]
         pairs, given_back = await self._drop_duplicates(tx, pairs, now)
         if self._limits.in_transaction:
-            grants = await self._limits.reserve(requests_of([c for _, c in pairs]), now, tx)
+            requests = by_urgency([case.context for case, _ in pairs], [c for _, c in pairs])
+            grants = await self._limits.reserve(requests, now, tx)
         decided = verdicts([case.context for case, _ in pairs], [c for _, c in pairs], grants, now)
         recorded = record(decided, now, self._route)
         await write(tx, recorded)
@@ -186,6 +187,12 @@ class Decider:
 def requests_of(found: Sequence[Sequence[Candidate]]) -> list[SlotRequest]:
     """The slots that candidates ask for, in order."""
     return [c.request for inner in found for c in inner if c.request is not None]
+
+
+def by_urgency(contexts: Sequence[Context], found: Sequence[Sequence[Candidate]]) -> list[SlotRequest]:
+    """`requests_of`, the most urgent first and of those the oldest: in that order they compete for what is left."""
+    places = sorted(range(len(contexts)), key=lambda i: (contexts[i].priority, contexts[i].event.accepted_at))
+    return requests_of([found[i] for i in places])
 
 
 def _claims(found: Sequence[Candidate]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from clarion.decisions.contexts import Contexts, EventRun, claimed_by_others
-from clarion.decisions.driver import requests_of
+from clarion.decisions.driver import by_urgency
 from clarion.decisions.rules import candidates, verdicts
 from clarion.limits.interface import LimitsStore
 from clarion.model.decision import Candidate, Context, Decided, Grant
@@ -35,11 +35,11 @@ class Previewer:
             taken = {k for k, _ in await claimed_by_others(tx, keys, now)} if keys else set()
             contexts = [self._contexts.with_duplicate(c, taken) for c in contexts]
             found = candidates(contexts, now)
-            requests = requests_of(found)
+            requests = by_urgency(contexts, found)
             grants = await self._limits.peek(requests, now, tx) if self._limits.in_transaction else {}
             return contexts, found, grants
 
         contexts, found, grants = await self._db.read(work)
         if not self._limits.in_transaction:
-            grants = await self._limits.peek(requests_of(found), now)
+            grants = await self._limits.peek(by_urgency(contexts, found), now)
         return verdicts(contexts, found, grants, now)

@@ -76,7 +76,7 @@ def record(decisions: Iterable[Decided], now: int, route: Route) -> Recorded:
 def _record_one(decided: Decided, now: int, route: Route, out: Recorded) -> None:
     context = decided.context
     event, workflow, profile = context.event, context.workflow, context.profile
-    priority = event.priority if event.priority is not None else workflow.priority
+    priority = context.priority
     notification = ids.notification_id(event.id, workflow.key, profile.id)
     out.notifications.append(
         (event.project, notification, event.id, workflow.key, workflow.version, profile.id, event.tenant,

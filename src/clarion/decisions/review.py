@@ -14,7 +14,7 @@ import msgspec
 
 from clarion.clock import Clock
 from clarion.decisions.contexts import Contexts
-from clarion.decisions.driver import Announce, SlotsForgotten, requests_of
+from clarion.decisions.driver import Announce, SlotsForgotten, by_urgency
 from clarion.decisions.recording import DELIVERY, Route, decided_fact, due_at, row_of, state_of
 from clarion.decisions.rules import candidates, verdicts
 from clarion.ledger.facts import NotificationDecided
@@ -24,9 +24,9 @@ from clarion.model.decision import Candidate, Context, Grant, SlotRequest, Told,
 from clarion.model.ids import Id
 from clarion.model.jobs import DELIVER, Job
 from clarion.model.people import ContactPoint
-from clarion.model.words import Channel, Priority, Reason, VerdictKind
+from clarion.model.words import Channel, DeliveryState, Priority, Reason, VerdictKind
 from clarion.storage import Database, Lane, Row, Tx, tables
-from clarion.storage.spans import deliveries_of
+from clarion.storage.spans import SENT, deliveries_of
 
 _WAITING = """
     SELECT d.project, d.id, d.notification_id, d.step, d.channel, d.reason, d.priority, d.contact_id, d.slot_at,
@@ -37,6 +37,8 @@ _UPDATED = (
     "state", "reason", "due_at", "provider", "policy_version", "slot_at", "settled_at", "contact_id",
 )  # fmt: skip
 
+
+_GOING_OUT = frozenset({"pending", "sending", "sent", "delivered"})
 
 #: Deferred before the rules were asked: digests and the like are still to be decided.
 _NOT_YET_DECIDED = frozenset({Reason.SCHEDULED.value, Reason.WAIT.value})
@@ -49,7 +51,7 @@ class Waiting(NamedTuple):
     deliveries: dict[Id | None, Id]
     priority: Priority
     why: str
-    holds_slot: bool
+    holds_slot: bool  #: and nothing else was, or may have been, sent under it
 
 
 class Changes(NamedTuple):
@@ -80,7 +82,7 @@ class Reviewer:
         found = candidates([w.context for w in waiting], now)
         grants: Mapping[Id, Grant] = {}
         if not self._limits.in_transaction:
-            grants = await self._limits.restamp(requests_of(found), now)
+            grants = await self._limits.restamp(by_urgency([w.context for w in waiting], found), now)
 
         async def work(tx: Tx) -> tuple[set[tuple[str, Priority]], list[SlotRequest]]:
             return await self._commit(tx, waiting, found, grants, now)
@@ -96,7 +98,7 @@ class Reviewer:
 
     async def _load(self, tx: Tx, now: int) -> tuple[list[Waiting], int]:
         rows = await tx.fetch(
-            _WAITING + "WHERE d.state = 'deferred' AND d.due_at <= :now ORDER BY d.due_at LIMIT :most",
+            _WAITING + "WHERE d.state = 'deferred' AND d.due_at <= :now ORDER BY d.due_at, d.priority LIMIT :most",
             now=now,
             most=self._batch,
         )
@@ -112,13 +114,13 @@ class Reviewer:
         steps: dict[tuple[int, Id, int], list[Row]] = defaultdict(list)
         for row in rows:
             steps[row["project"], bytes(row["notification_id"]), row["step"]].append(row)
-        sent = await _sent_channels(tx, {(project, notification) for project, notification, _ in steps})
+        others = await _others(tx, {(project, notification) for project, notification, _ in steps})
         waiting = []
         for (project, notification, step), group in steps.items():
             row = group[0]
             run = runs[project, bytes(row["event_id"])]
             workflow = next(w for w in run.workflows if w.key == row["workflow"])
-            delivered = sent.get((project, notification), {})
+            told = others.get((project, notification), [])
             context = self._contexts.context(
                 run,
                 workflow,
@@ -126,12 +128,7 @@ class Reviewer:
                 row["recipient"],
                 steps=(step,),
                 released=row["reason"] not in _NOT_YET_DECIDED,
-                told=Told(
-                    seen_at=row["seen_at"],
-                    read_at=row["read_at"],
-                    delivered="delivered" in delivered.values(),
-                    sent_channels=frozenset(Channel(c) for c in delivered),
-                ),
+                told=_told(row, told),
             )
             mine = {None if r["contact_id"] is None else bytes(r["contact_id"]): bytes(r["id"]) for r in group}
             context = msgspec.structs.replace(context, contacts=_only(context.contacts, mine))
@@ -141,7 +138,7 @@ class Reviewer:
                     mine,
                     Priority(row["priority"]),
                     row["reason"] or "changed",
-                    any(r["slot_at"] is not None for r in group),
+                    any(r["slot_at"] is not None for r in group) and not any(o["step"] == step for o in told),
                 )
             )
         return waiting, len(rows)
@@ -154,7 +151,8 @@ class Reviewer:
         still = await _still_deferred(tx, waiting)
         pairs = [(w, c) for w, c in zip(waiting, found, strict=True) if still.issuperset(w.deliveries.values())]
         if self._limits.in_transaction:
-            grants = await self._limits.restamp(requests_of([c for _, c in pairs]), now, tx)
+            requests = by_urgency([w.context for w, _ in pairs], [c for _, c in pairs])
+            grants = await self._limits.restamp(requests, now, tx)
         decided = verdicts([w.context for w, _ in pairs], [c for _, c in pairs], grants, now)
         changes = Changes([], [], [], set())
         given_back = []
@@ -254,15 +252,20 @@ async def _still_deferred(tx: Tx, waiting: Sequence[Waiting]) -> set[Id]:
     return {bytes(row["id"]) for row in rows}
 
 
-async def _sent_channels(tx: Tx, notifications: set[tuple[int, Id]]) -> dict[tuple[int, Id], dict[str, str]]:
-    """The channels on which these notifications went out or are about to, with the state."""
-    found: dict[tuple[int, Id], dict[str, str]] = defaultdict(dict)
-    rows = await deliveries_of(
-        tx,
-        "d.project, d.notification_id, d.channel, d.state",
-        notifications,
-        "d.state IN ('pending', 'sending', 'sent', 'delivered')",
-    )
+async def _others(tx: Tx, notifications: set[tuple[int, Id]]) -> dict[tuple[int, Id], list[Row]]:
+    """The deliveries of these notifications that went out, are about to, or may have."""
+    found: dict[tuple[int, Id], list[Row]] = defaultdict(list)
+    rows = await deliveries_of(tx, "d.project, d.notification_id, d.step, d.channel, d.state", notifications, SENT)
     for row in rows:
-        found[row["project"], bytes(row["notification_id"])][row["channel"]] = row["state"]
+        found[row["project"], bytes(row["notification_id"])].append(row)
     return found
+
+
+def _told(row: Row, others: Sequence[Row]) -> Told:
+    sent = [o for o in others if o["state"] in _GOING_OUT]
+    return Told(
+        seen_at=row["seen_at"],
+        read_at=row["read_at"],
+        delivered=any(o["state"] == DeliveryState.DELIVERED for o in sent),
+        sent_channels=frozenset(Channel(o["channel"]) for o in sent),
+    )

@@ -16,7 +16,10 @@ from clarion.clock import Clock
 from clarion.deliveries.chain import ChainPolicy, Next, RetryAt, Settled, Standing, after
 from clarion.deliveries.claim import Claimed, kinds_of, leased
 from clarion.ledger.facts import DeliveryAttempted, DeliverySettled
+from clarion.limits.interface import LimitsStore
+from clarion.limits.unused import Ended, give_back
 from clarion.model import ids
+from clarion.model.decision import SlotRequest
 from clarion.model.delivery import Outcome, failed
 from clarion.model.ids import Id
 from clarion.model.words import Channel, ContactKind, DeliveryState, OutcomeKind, Reason
@@ -66,12 +69,12 @@ class Outcomes:
         chain_of: ChainOf,
         policy: ChainPolicy,
         addresses: Addresses,
-        observe: Callable[[str, int, int, int], Awaitable[None]],
+        limits: LimitsStore,
         on_unknown: Callable[[int, str, int], Awaitable[str]],
         idempotent: Callable[[str], bool],
     ) -> None:
         self._db, self._clock, self._chain_of, self._policy = db, clock, chain_of, policy
-        self._addresses, self._observe, self._on_unknown = addresses, observe, on_unknown
+        self._addresses, self._limits, self._on_unknown = addresses, limits, on_unknown
         self._idempotent = idempotent
         self._waiting: list[tuple[Attempt, Id]] = []
         self._flushing: asyncio.Task[None] | None = None
@@ -105,16 +108,18 @@ class Outcomes:
 
     async def _commit(self, chunk: Sequence[tuple[Attempt, Id]]) -> None:
         now = self._clock.now()
-        await self._db.write(lambda tx: self.record(tx, chunk, now), Lane.OUTCOMES)
+        unused = await self._db.write(lambda tx: self.record(tx, chunk, now), Lane.OUTCOMES)
+        if unused:
+            await self._limits.release(unused)
         for provider in {a.claimed.provider for a, _ in chunk}:
             kinds = [a.outcome.kind for a, _ in chunk if a.claimed.provider == provider]
             good = kinds.count(OutcomeKind.ACCEPTED)
             bad = sum(kinds.count(k) for k in _FAULTS)
             if good or bad:
-                await self._observe(provider, good, bad, now)
+                await self._limits.observe(provider, good, bad, now)
 
-    async def record(self, tx: Tx, chunk: Sequence[tuple[Attempt, Id]], now: int) -> None:
-        """Stores what these attempts come to, if their leases still hold."""
+    async def record(self, tx: Tx, chunk: Sequence[tuple[Attempt, Id]], now: int) -> list[SlotRequest]:
+        """Stores what these attempts come to, if their leases still hold; answers as `give_back` does."""
         by_id = {(a.claimed.project, a.claimed.id): (a, lease) for a, lease in chunk}
         held = await tx.fetch(
             "SELECT project, id, lease FROM deliveries WHERE project IN :projects AND id IN :ids "  # nosec B608  # a constant of storage
@@ -125,6 +130,7 @@ class Outcomes:
         rows: list[tuple[Any, ...]] = []
         facts: list[DeliveryAttempted] = []
         unusable: list[tuple[int, str, Id, Channel, OutcomeKind]] = []
+        unsent: list[Ended] = []
         for row in held:
             attempt, lease = by_id[row["project"], bytes(row["id"])]
             if bytes(row["lease"]) != lease:
@@ -133,12 +139,15 @@ class Outcomes:
             rows.append(_row(attempt, step, now))
             facts.append(_fact(attempt, step))
             c = attempt.claimed
+            if isinstance(step, Settled) and step.state in _UNSENT:
+                unsent.append(Ended(c.project, c.recipient, c.notification_id, c.step, c.channel, c.workflow))
             if attempt.outcome.kind in _UNUSABLE and c.contact_id is not None:
                 unusable.append((c.project, c.recipient, c.contact_id, c.channel, attempt.outcome.kind))
         await tx.update(tables.deliveries, ("project", "id"), _UPDATED, rows)
         await tx.append(facts)
         if unusable:
             await self._addresses.mark_unusable(tx, unusable, now)
+        return await give_back(tx, self._limits, unsent)
 
     def _next(self, attempt: Attempt, now: int) -> Next:
         c = attempt.claimed
@@ -210,6 +219,7 @@ _UNKNOWN = (
     "WHERE d.state = 'unknown' AND d.settled_at < :before ORDER BY d.settled_at LIMIT :most"
 )
 _FAULTS = (OutcomeKind.TRANSIENT, OutcomeKind.UNCERTAIN, OutcomeKind.MISCONFIGURED)
+_UNSENT = frozenset({DeliveryState.FAILED, DeliveryState.EXPIRED})
 _UNUSABLE = frozenset({OutcomeKind.BAD_ADDRESS, OutcomeKind.OPTED_OUT})
 
 
@@ -219,7 +229,7 @@ def _row(attempt: Attempt, step: Next, now: int) -> tuple[Any, ...]:
         reason = step.reason and step.reason.value
         return (
             c.project, c.id, step.state.value, reason, None, c.provider, c.attempts + 1, c.provider_attempts + 1,
-            c.possible_duplicate, None, attempt.outcome.reference, now,
+            c.possible_duplicate or attempt.outcome.kind is OutcomeKind.UNCERTAIN, None, attempt.outcome.reference, now,
         )  # fmt: skip
     same = step.provider == c.provider
     counted = (c.provider_attempts + (1 if step.counted else 0)) if same else 0

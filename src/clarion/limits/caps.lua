@@ -37,9 +37,15 @@ local function find(packed, owner)
   end
 end
 
-local function holds(packed, owner)
+local function fresh(packed, owner)
   local place = find(packed, owner)
-  return place and second(packed, place) > now - DAY
+  return place and now - second(packed, place) <= RESTAMP_AFTER
+end
+
+local function without(packed, owner)
+  local place = find(packed, owner)
+  if not place then return packed end
+  return string.sub(packed, 1, (place - 1) * ENTRY) .. string.sub(packed, place * ENTRY + 1)
 end
 
 local function full(packed, limit, span)
@@ -58,11 +64,8 @@ local function later(a, b)
 end
 
 local function remove(key, owner)
-  local place = find(sends[key], owner)
-  if place then
-    sends[key] = string.sub(sends[key], 1, (place - 1) * ENTRY) .. string.sub(sends[key], place * ENTRY + 1)
-    changed[key] = true
-  end
+  local rest = without(sends[key], owner)
+  if rest ~= sends[key] then sends[key], changed[key] = rest, true end
 end
 
 local function put(key, owner)
@@ -101,10 +104,11 @@ end
 local function take(request, answers)
   local lacking, worst, worst_free = {}, nil, nil
   for cap, c in ipairs(request) do
-    if not holds(sends[c[1]], request.owner) then
+    if not fresh(sends[c[1]], request.owner) then
       lacking[#lacking + 1] = c
+      local others = without(sends[c[1]], request.owner)
       for span, seconds in ipairs(SPANS) do
-        local held, free = full(sends[c[1]], c[span + 1], seconds)
+        local held, free = full(others, c[span + 1], seconds)
         if held and (not worst or later(free, worst_free)) then
           worst, worst_free = { 3, cap, seconds, c[span + 1], held, free }, free
         end
@@ -122,7 +126,7 @@ end
 
 local function holds_all(request)
   for _, c in ipairs(request) do
-    if not holds(sends[c[1]], request.owner) then return false end
+    if not fresh(sends[c[1]], request.owner) then return false end
   end
   return #request > 0
 end
@@ -142,19 +146,7 @@ local function reserve(requests, answers)
 end
 
 local function restamp(requests, answers)
-  for _, request in ipairs(requests) do
-    local fresh = true
-    for _, c in ipairs(request) do
-      local place = find(sends[c[1]], request.owner)
-      fresh = fresh and place and now - second(sends[c[1]], place) <= RESTAMP_AFTER
-    end
-    if fresh then
-      answers[#answers + 1] = 1
-    else
-      for _, c in ipairs(request) do remove(c[1], request.owner) end
-      take(request, answers)
-    end
-  end
+  for _, request in ipairs(requests) do take(request, answers) end
 end
 
 local function touch(requests)

@@ -47,15 +47,8 @@ def reserve(requests: Sequence[SlotRequest], counters: Counters, now: int) -> di
 
 
 def restamp(requests: Sequence[SlotRequest], counters: Counters, now: int) -> dict[Id, Grant]:
-    """Stamps slots that are not fresh with `now`; where there is no room any more, they are given back."""
-    answers: dict[Id, Grant] = {}
-    for request in requests:
-        if _fresh(request, counters, now):
-            answers[request.owner] = GRANTED
-        else:
-            release([request], counters)
-            answers[request.owner] = _take(request, counters, now)
-    return answers
+    """Decides every request by itself, whatever its group."""
+    return {request.owner: _take(request, counters, now) for request in requests}
 
 
 def touch(requests: Iterable[SlotRequest], counters: Counters, now: int) -> None:
@@ -75,7 +68,7 @@ def release(requests: Iterable[SlotRequest], counters: Counters) -> None:
 
 
 def _holders(requests: Sequence[SlotRequest], counters: Counters, now: int) -> dict[Id | None, Id]:
-    """By group, the member that took its slots when this was asked before: it stays the winner."""
+    """By group, the member that took its slots when this was asked a moment ago: it stays the winner."""
     holders: dict[Id | None, Id] = {}
     for request in requests:
         if request.group is not None and request.group not in holders and _holds(request, counters, now):
@@ -84,23 +77,21 @@ def _holders(requests: Sequence[SlotRequest], counters: Counters, now: int) -> d
 
 
 def _holds(request: SlotRequest, counters: Counters, now: int) -> bool:
-    return bool(request.caps) and None not in _stamps(request, counters, now)
+    return bool(request.caps) and all(_fresh(counters[cap.counter], request.owner, now) for cap in request.caps)
 
 
-def _stamps(request: SlotRequest, counters: Counters, now: int) -> list[int | None]:
-    return [rolling.stamped(counters[cap.counter], request.owner, now) for cap in request.caps]
-
-
-def _fresh(request: SlotRequest, counters: Counters, now: int) -> bool:
-    stamps = _stamps(request, counters, now)
-    return all(second is not None and now // SECOND - second <= RESTAMP_AFTER for second in stamps)
+def _fresh(packed: bytes, owner: Id, now: int) -> bool:
+    second = rolling.stamped(packed, owner, now)
+    return second is not None and now // SECOND - second <= RESTAMP_AFTER
 
 
 def _take(request: SlotRequest, counters: Counters, now: int) -> Grant:
-    lacking = [c for c in request.caps if rolling.stamped(counters[c.counter], request.owner, now) is None]
+    """Takes what isn't held, and moves what was stamped longer ago; without room everything stays as it was."""
+    lacking = [c for c in request.caps if not _fresh(counters[c.counter], request.owner, now)]
     worst: tuple[Counter, rolling.Full] | None = None
     for counter, max_per_hour, max_per_day in lacking:
-        full = rolling.fits(counters[counter], now, max_per_hour, max_per_day)
+        others = rolling.remove(counters[counter], request.owner)
+        full = rolling.fits(others, now, max_per_hour, max_per_day)
         if full is not None and (worst is None or rolling.later(full, worst[1])):
             worst = counter, full
     if worst is not None:

@@ -1,8 +1,10 @@
 """The limits store as its users see it. `embedded` and `redis` implement it; `clarion.testing.limits` holds them to it.
 
 Caps, in both stores: a batch is one atomic call, decided in the order of its requests. A request takes a slot in all
-its caps or in none. Whoever asks again with the same owner is granted again and takes nothing. Of the requests of one
-`group` the first that fits wins, and a member that holds its slots already stays the winner.
+its caps or in none. Whoever asks again with the same owner within RESTAMP_AFTER is granted again and takes nothing;
+later, what is held is moved to `now` if there is room without it, else refused and left where it was: the caller gives
+it back if nothing was sent under it. Of the requests of one `group` the first that fits wins, and a member that took
+its slots within RESTAMP_AFTER stays the winner.
 
 Must not know what is sent, nor to whom a counter belongs.
 """
@@ -90,7 +92,7 @@ class LimitsStore(Protocol):
         """What `reserve` would answer; takes nothing."""
 
     async def restamp(self, requests: Sequence[SlotRequest], now: int, tx: Tx | None = None) -> Grants:
-        """Stamps slots older than RESTAMP_AFTER with `now`. What is refused holds nothing any more. Ignores groups."""
+        """As `reserve`, for what was decided before: ignores groups."""
 
     async def touch(self, requests: Sequence[SlotRequest], now: int, tx: Tx | None = None) -> None:
         """Moves stamps older than RESTAMP_AFTER to `now`, in those of the counters that hold one; asks no limit.

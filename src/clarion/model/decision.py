@@ -16,7 +16,7 @@ import msgspec
 from clarion.model.events import Event
 from clarion.model.ids import Id
 from clarion.model.people import ContactPoint, Preference, Profile, Tenant
-from clarion.model.words import Channel, OnLimit, Reason, VerdictKind
+from clarion.model.words import Channel, OnLimit, Priority, Reason, VerdictKind
 from clarion.model.workflow import Workflow
 
 
@@ -60,6 +60,11 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     attention_budget: int | None = None  #: messages a day over everything, from the settings
     notification: Id | None = None  #: its id; None: what `ids.notification_id` derives
     buckets: Mapping[int, Bucket] = {}  #: by step index; a step that isn't named can't be gathered
+
+    @property
+    def priority(self) -> Priority:
+        """The event's, else the workflow's."""
+        return self.workflow.priority if self.event.priority is None else self.event.priority
 
 
 def expiry(event: Event, workflow: Workflow) -> int | None:

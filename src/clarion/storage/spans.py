@@ -10,6 +10,12 @@ from clarion.storage.database import Row, Tx
 
 _ON = "d.project = s.project AND d.id >= s.first AND d.id <= s.last AND d.notification_id = s.notification"
 
+#: Of the row `d`: it went out, is about to, or may have gone out without anybody hearing the answer.
+SENT = (
+    "(d.state IN ('pending', 'sending', 'sent', 'delivered', 'unknown') "
+    "OR (d.state IN ('failed', 'expired', 'cancelled') AND (d.possible_duplicate OR d.reason = 'unknown_outcome')))"
+)
+
 
 async def deliveries_of(tx: Tx, columns: str, notifications: Iterable[tuple[int, Id]], only: str = "") -> Sequence[Row]:
     """`columns` (of the row `d`) of the deliveries of these notifications, in one query; `only` narrows over `d`."""

@@ -333,6 +333,21 @@ class LimitsContract:
         assert not (await workers[0].reserve([third]))[third.owner].granted
         assert (await workers[0].reserve([first], NOW + MINUTE))[first.owner].granted
 
+    async def test_asking_again_much_later_counts_from_then_on(self, limits: Worker) -> None:
+        wanted = cap(someone(), 1, None)
+        mine, other = SlotRequest(owner(wanted, 1), (wanted,)), SlotRequest(owner(wanted, 2), (wanted,))
+        # Given a slot whose taker died before it could record what it sent
+        await limits.reserve([mine])
+        # When it is asked for again, and the hour of the first time is over
+        assert (await limits.reserve([mine], NOW + 20 * MINUTE))[mine.owner].granted
+        # Then
+        refused = (await limits.reserve([other], NOW + HOUR))[other.owner]
+        assert refused.free_at == NOW + HOUR + 20 * MINUTE
+        # And without room it is refused, though it once held a slot
+        third = SlotRequest(owner(wanted, 3), (wanted,))
+        assert (await limits.reserve([third], NOW + 2 * HOUR))[third.owner].granted
+        assert not (await limits.reserve([mine], NOW + 2 * HOUR))[mine.owner].granted
+
     async def test_the_first_alternative_that_fits_wins(self, limits: Worker) -> None:
         who = someone()
         ways = (cap(who, 0, None, "push"), cap(who, 1, None, "email"), cap(who, 1, None, "sms"))
@@ -401,7 +416,7 @@ class LimitsContract:
         # Then
         assert (await limits.peek([other], NOW + 6 * SECOND))[other.owner].free_at == NOW + 6 * SECOND + HOUR
 
-    async def test_a_stale_slot_whose_window_has_filled_is_refused_and_given_back(self, limits: Worker) -> None:
+    async def test_a_stale_slot_whose_window_has_filled_is_refused_and_stays_where_it_was(self, limits: Worker) -> None:
         wanted = cap(someone(), 1, 3)
         mine, other, third = (SlotRequest(owner(wanted, n), (wanted,)) for n in range(3))
         await limits.reserve([mine])
@@ -411,7 +426,7 @@ class LimitsContract:
         # Then
         assert (refused.reason, refused.free_at) == (Reason.CAP_HOUR, NOW + 2 * HOUR)
         held = (await limits.peek([third._replace(caps=(wanted._replace(max_per_day=0),))]))[third.owner].held
-        assert held == "1 of 0 in the last day"
+        assert held == "2 of 0 in the last day"
 
     async def test_a_slot_that_is_not_there_any_more_is_taken_by_restamp(self, limits: Worker) -> None:
         wanted = cap(someone(), 1, 1)

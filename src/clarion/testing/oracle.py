@@ -19,18 +19,19 @@ class Oracle:
     def _held(self, counter: Counter, now: int, span: int = DAY) -> list[tuple[int, Id]]:
         return sorted(s for s in self.sends.get(counter, []) if s[0] > now - span)
 
+    def _fresh(self, counter: Counter, owner: Id, now: int) -> bool:
+        return any(o == owner and now - at <= 5 * SECOND for at, o in self._held(counter, now))
+
     def _holds(self, request: SlotRequest, now: int) -> bool:
-        return bool(request.caps) and all(
-            request.owner in [o for _, o in self._held(c.counter, now)] for c in request.caps
-        )
+        return bool(request.caps) and all(self._fresh(c.counter, request.owner, now) for c in request.caps)
 
     def _refusals(self, request: SlotRequest, now: int) -> list[Grant]:
         refusals = []
         for counter, *limits in request.caps:
-            if request.owner in [o for _, o in self._held(counter, now)]:
+            if self._fresh(counter, request.owner, now):
                 continue
             for limit, span, word in zip(limits, (HOUR, DAY), ("hour", "day"), strict=True):
-                held = self._held(counter, now, span)
+                held = [send for send in self._held(counter, now, span) if send[1] != request.owner]
                 if limit is None or len(held) < limit:
                     continue
                 reason = Reason(f"cap_{word}") if counter.type or counter.channel else Reason.ATTENTION_BUDGET
@@ -43,7 +44,7 @@ class Oracle:
         if refusals:
             return max(refusals, key=lambda grant: grant.free_at if grant.free_at is not None else 2**62)
         for c in request.caps:
-            if request.owner not in [o for _, o in self._held(c.counter, now)]:
+            if not self._fresh(c.counter, request.owner, now):
                 self.release([SlotRequest(request.owner, (c,))])
                 self.sends.setdefault(c.counter, []).append((now, request.owner))
         return GRANTED
@@ -64,13 +65,7 @@ class Oracle:
         return answers
 
     def restamp(self, requests: Sequence[SlotRequest], now: int) -> dict[Id, Grant]:
-        answers = {}
-        for r in requests:
-            stamps = [[at for at, o in self._held(c.counter, now) if o == r.owner] for c in r.caps]
-            if not all(at and now - at[0] <= 5 * SECOND for at in stamps):
-                self.release([r])
-            answers[r.owner] = self._take(r, now)
-        return answers
+        return {r.owner: self._take(r, now) for r in requests}
 
     def touch(self, requests: Sequence[SlotRequest], now: int) -> dict[Id, Grant]:
         for r in requests:

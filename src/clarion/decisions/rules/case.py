@@ -39,8 +39,7 @@ class Run:
 
     def __init__(self, context: Context, steps: tuple[StepPlan, ...], now: int) -> None:
         self.context, self.steps, self.now = context, steps, now
-        priority = context.workflow.priority if context.event.priority is None else context.event.priority
-        self.critical = priority is Priority.critical
+        self.critical = context.priority is Priority.critical
         self._notification = context.notification
         self._home: str | None = None
 

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from clarion.clock import rfc3339
 from clarion.events.accept import Accepted, Entry
 from clarion.events.intake import Draft, check_size, draft_of_batch_item, read_cloud_event, read_event, split_batch
-from clarion.events.reading import CancelEvent, event_with_counts
+from clarion.events.reading import event_with_counts
 from clarion.model import ids
 from clarion.model.errors import Invalid, TooLarge, Unavailable
 from clarion.web.access import App, Caller, Project, caller, clarion_of, project
@@ -133,4 +133,4 @@ async def get_event(id: str, app: App, project: Project, caller: Caller) -> dict
 async def cancel_event(id: str, app: App, project: Project, caller: Caller) -> dict[str, int]:
     """Cancels what of an event hasn't been sent."""
     event = read_id(ids.EVENT, id)
-    return {"cancelled": await app.bus.send(CancelEvent(project=project, now=app.clock.now(), event=event))}
+    return {"cancelled": await app.cancel(project, event)}
