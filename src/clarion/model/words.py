@@ -179,6 +179,7 @@ class ReceiptEvent(StrEnum):
     CLICKED = "clicked"
     UNSUBSCRIBED = "unsubscribed"  #: said no at the provider (STOP, its unsubscribe link)
     RESUBSCRIBED = "resubscribed"  #: said yes again (START)
+    HELP = "help"  #: asked what this is (HELP by SMS): counted, and changes nothing
     UNRECOGNISED = "unrecognised"  #: a word that this release doesn't know: kept raw, and counted
 
 

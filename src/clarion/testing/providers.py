@@ -22,6 +22,7 @@ from clarion.deliveries.interface import (
     PAYLOAD_INVALID,
     BadSignature,
     Callback,
+    Http,
     HttpProvider,
     HttpRequest,
     HttpResponse,
@@ -88,7 +89,7 @@ async def no_store(messages: Sequence[Message], now: int) -> None:
     """Takes everything and keeps nothing."""
 
 
-def services(http: StubHttp | None = None) -> Services:
+def services(http: Http | None = None) -> Services:
     """What a provider may ask for, without a network or a storage."""
     return Services(
         http=http or StubHttp(no_io),

@@ -20,6 +20,7 @@ from clarion.testing.providers import (
 )
 from tests.deliveries.messages import NOW, message
 from tests.deliveries.providers.smtp_server import PlainServer
+from tests.deliveries.providers.test_sms_contracts import CONTRACTS as SMS_CONTRACTS
 from tests.deliveries.tcp import free_port
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -121,7 +122,7 @@ class TestCapture(StoreContract):
     )
 
 
-CONTRACTS: list[type[ProviderContract]] = [TestWebhook, TestSmtp, TestInApp, TestCapture]
+CONTRACTS: list[type[ProviderContract]] = [TestWebhook, TestSmtp, TestInApp, TestCapture, *SMS_CONTRACTS]
 
 
 def test_every_kind_on_offer_is_held_to_its_contract() -> None:

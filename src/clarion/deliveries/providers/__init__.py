@@ -15,6 +15,7 @@ KINDS: dict[str, str] = {
     "capture": "clarion.deliveries.providers.capture:Capture",
     "in_app": "clarion.deliveries.providers.in_app:InApp",
     "smtp": "clarion.deliveries.providers.smtp:Smtp",
+    "twilio": "clarion.deliveries.providers.twilio:Twilio",
     "webhook": "clarion.deliveries.providers.webhook:Webhook",
 }
 

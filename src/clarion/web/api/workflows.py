@@ -8,9 +8,11 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from clarion.clock import rfc3339
+from clarion.deliveries.sms_text import measure
 from clarion.directory.reads import load_profiles
 from clarion.model.errors import Invalid
 from clarion.model.people import Profile
+from clarion.model.words import Channel
 from clarion.templates.preview import render_preview
 from clarion.templates.rendering import RenderFailed
 from clarion.web.access import App, Caller, Project
@@ -89,13 +91,19 @@ class RenderBody(BaseModel):
 
 @router.post("/v1/workflows/{key}/render")
 async def render_workflow(key: str, body: RenderBody, app: App, project: Project, caller: Caller) -> dict[str, Any]:
-    """How every step comes out for a recipient and some data."""
+    """How every step comes out for a recipient and some data; for SMS also its segments, and what forces UCS-2."""
     workflow = app.catalogue.find(project, key).workflow
     profile = Profile(id=body.recipient or "someone", known=False)
     if body.recipient is not None:
         found = await app.db.read(lambda tx: load_profiles(tx, project, [body.recipient or ""]))
         profile = found.get(body.recipient, profile)
     try:
-        return {"steps": render_preview(workflow, profile, body.data, body.locale, now=app.clock.now())}
+        steps = render_preview(workflow, profile, body.data, body.locale, now=app.clock.now())
     except RenderFailed as error:
         raise Invalid("render_failed", str(error)) from None
+    return {"steps": [{**step, **_figures(step)} if step["channel"] is Channel.SMS else step for step in steps]}
+
+
+def _figures(step: dict[str, Any]) -> dict[str, Any]:
+    measured = measure(step["parts"].get("body", ""))
+    return {"segments": measured.segments, "encoding": measured.encoding, "forced_by": measured.forced_by}

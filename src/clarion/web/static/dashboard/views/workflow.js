@@ -177,6 +177,12 @@ function about(one) {
   );
 }
 
+/** What an SMS costs, and which character makes it so. */
+function segments({ segments: count, encoding, forced_by: forced }) {
+  const cost = `${count} ${count === 1 ? "segment" : "segments"}, ${encoding}`;
+  return forced ? `${cost} because of “${forced}”` : cost;
+}
+
 /** Every step rendered for a person and some data. */
 function rendering(one, signal) {
   const recipient = h("input", {
@@ -207,12 +213,13 @@ function rendering(one, signal) {
       };
       const { steps: rendered } = await post(`${at("workflows", one.key)}/render`, body, signal);
       result.replaceChildren(
-        ...rendered.map(({ channel, parts }) =>
+        ...rendered.map(({ channel, parts, ...figures }) =>
           h(
             "section",
             { class: "rendered" },
             h("h3", null, icon(channel), channelName(channel)),
             message({ channel, ...parts }),
+            figures.segments === undefined ? null : h("p", { class: "soft small" }, segments(figures)),
           ),
         ),
       );
