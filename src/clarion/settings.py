@@ -94,6 +94,7 @@ class Settings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     encryption_keys: str
     encryption_keys_file: str
     public_url: str
+    metrics_port: int
     tls_cert: str
     tls_key: str
     workflows_dir: str
@@ -175,10 +176,21 @@ def _from_environment(environment: Mapping[str, str], known: Mapping[str, Any]) 
             continue
         section, _, key = name.removeprefix("CLARION_").lower().partition("__")
         if key and isinstance(known.get(section), dict):
-            found.setdefault(section, {})[key] = value
+            found.setdefault(section, {})[key] = _content(name, value)
         elif not key and section in known and not isinstance(known[section], dict):
-            found[section] = value
+            found[section] = _content(name, value)
     return found
+
+
+def _content(name: str, value: str) -> str:
+    """The value, or what stands in the file that `file:PATH` names: how containers are handed secrets."""
+    path = value.removeprefix("file:")
+    if path == value:
+        return value
+    try:
+        return Path(path).read_text().strip()
+    except OSError as error:
+        raise Misconfigured(f"{name} names the file {path}, which can't be read: {error.strerror}") from None
 
 
 def _check(settings: Settings) -> None:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from clarion.clock import SECOND, Clock
+from clarion import meters
+from clarion.clock import SECOND, Clock, monotonic
 from clarion.decisions import shards
 from clarion.decisions.contexts import Contexts, DedupeKey, claim, claimed_by_others
 from clarion.decisions.recording import Recorded, Route, record, write
@@ -100,7 +101,7 @@ class Decider:
         return sum(len(shard.members) for shard in opened)
 
     async def _decide_part(self, opened: Sequence[OpenShard]) -> None:
-        now = self._clock.now()
+        now, started = self._clock.now(), monotonic()
         cases = await self._db.read(lambda tx: self._load(tx, opened, now))
         found = candidates([c.context for c in cases], now)
         grants: Mapping[Id, Grant] = {}
@@ -117,6 +118,7 @@ class Decider:
             return
         if given_back:
             await self._limits.release(given_back)
+        meters.batch("decide", len(cases), monotonic() - started)
         await self._announce([Job(DELIVER, queue, provider) for provider, queue in sorted(recorded.due)])
 
     async def _load(self, tx: Tx, opened: Sequence[OpenShard], now: int) -> list[Case]:

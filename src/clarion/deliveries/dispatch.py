@@ -13,6 +13,7 @@ from typing import Protocol
 
 import structlog
 
+from clarion import meters
 from clarion.clock import Clock, monotonic
 from clarion.deliveries.carry import deliver
 from clarion.deliveries.claim import Claimed, Claims, claim, send_back, slots_of
@@ -110,6 +111,7 @@ class Dispatcher:
             return 0
         burst = self._pace.burst(provider)
         rooms = {p: min(free if p in URGENT else shared, burst) for p in hints}
+        began = monotonic()
         self._hints[provider] = set()  # hints that come from now on are about what this claim may not see
         try:
             claims = await self._db.write(
@@ -123,6 +125,7 @@ class Dispatcher:
         if claims.stale:
             await self._announce([Job(REVIEW, Priority.normal)])
         if claims.taken:
+            meters.batch("claim", len(claims.taken), monotonic() - began)
             self._in_flight[provider] += len(claims.taken)
             task = asyncio.create_task(self._send(self.providers[provider], claims, lease, now))
             self._tasks.add(task)

@@ -6,13 +6,15 @@ The lease stands in every WHERE: an outcome that comes after its worker was decl
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import structlog
 
-from clarion.clock import Clock
+from clarion import meters
+from clarion.clock import Clock, monotonic
 from clarion.deliveries.chain import ChainPolicy, Next, RetryAt, Settled, Standing, after
 from clarion.deliveries.claim import Claimed, kinds_of, leased
 from clarion.ledger.facts import DeliveryAttempted, DeliverySettled
@@ -107,10 +109,13 @@ class Outcomes:
                 self.room(provider, count)
 
     async def _commit(self, chunk: Sequence[tuple[Attempt, Id]]) -> None:
-        now = self._clock.now()
+        now, started = self._clock.now(), monotonic()
         unused = await self._db.write(lambda tx: self.record(tx, chunk, now), Lane.OUTCOMES)
         if unused:
             await self._limits.release(unused)
+        meters.batch("record", len(chunk), monotonic() - started)
+        for (provider, outcome), count in Counter((a.claimed.provider, a.outcome.kind.value) for a, _ in chunk).items():
+            meters.ATTEMPTS.labels(provider, outcome).inc(count)
         for provider in {a.claimed.provider for a, _ in chunk}:
             kinds = [a.outcome.kind for a, _ in chunk if a.claimed.provider == provider]
             good = kinds.count(OutcomeKind.ACCEPTED)

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 
+from clarion import meters
+
 log = structlog.get_logger("clarion.engine")
 
 #: What a round found. None or 0: nothing.
@@ -57,6 +59,7 @@ class Lane:
                 failures = 0
             except Exception as error:  # whatever it was, the work is still in the database
                 failures += 1
+                meters.FAILURES.labels(self.name).inc()
                 log.error("work failed, trying again", work=self.name, error=type(error).__name__, exc_info=error)
                 _settle(waiting, error)
                 await asyncio.sleep(min(PATIENCE, 0.2 * 2**failures))

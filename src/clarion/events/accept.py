@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from clarion.clock import DAY, Clock, randomness
+from clarion import meters
+from clarion.clock import DAY, Clock, monotonic, randomness
 from clarion.directory.recipients import Put, PutRecipients
 from clarion.events.intake import Draft
 from clarion.ledger.bus import Command, CommandBus
@@ -247,7 +248,7 @@ class GroupCommit:
         return [answer for entry in entries for answer in await self._commit([entry])]
 
     async def _transact(self, entries: Sequence[Entry]) -> Sequence[Accepted | Exception]:
-        now = self._clock.now()
+        now, started = self._clock.now(), monotonic()
         by_project: dict[int, list[int]] = defaultdict(list)
         for i, entry in enumerate(entries):
             by_project[entry.draft.project].append(i)
@@ -259,4 +260,7 @@ class GroupCommit:
                 answers.update(zip(places, await self._bus.within(tx, command), strict=True))
             return [answers[i] for i in range(len(entries))]
 
-        return await self._db.write(work, Lane.ACCEPT)
+        answers = await self._db.write(work, Lane.ACCEPT)
+        meters.batch("accept", len(entries), monotonic() - started)
+        meters.EVENTS.inc(sum(isinstance(a, Accepted) and not a.duplicate for a in answers))
+        return answers

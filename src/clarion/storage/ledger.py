@@ -75,6 +75,17 @@ async def lag(tx: Tx, stream: Stream, xid: int, position: int) -> Behind:
     return Behind(row["facts"], row["oldest"])
 
 
+async def oldest_after(tx: Tx, stream: Stream, xid: int, position: int) -> int | None:
+    """When the first fact after a place happened (ms); None: there is none. Costs the same however many there are."""
+    row = await tx.first(
+        f"SELECT at FROM facts_{stream} WHERE (xid, position) > (:xid, :position) "  # nosec B608: a closed list
+        "ORDER BY xid, position LIMIT 1",
+        xid=xid,
+        position=position,
+    )
+    return None if row is None else int(row["at"])
+
+
 def _recorded(stream: Stream, row: Row) -> Recorded:
     xid, position, project, at, kind, version, subject, recipient, detail = row
     fact = read(kind, version, project, at, subject, recipient, detail)

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from clarion import __version__
 from clarion.bootstrap import Clarion
@@ -16,6 +17,7 @@ from clarion.model.errors import NotFound, Unavailable
 from clarion.web import problems
 from clarion.web.api import ROUTERS
 from clarion.web.api.events import HOT_ROUTES
+from clarion.web.metrics import Metrics
 from clarion.web.openapi import describe
 from clarion.web.pages import install as install_pages
 
@@ -44,7 +46,7 @@ def create_app(clarion: Clarion) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.clarion, app.state.ready = clarion, False
+    app.state.clarion, app.state.ready, app.state.metrics = clarion, False, Metrics(clarion)
     app.router.routes.extend(HOT_ROUTES)
     for router in ROUTERS:
         app.include_router(router)
@@ -78,6 +80,4 @@ def _install_probes(app: FastAPI, open_docs: bool) -> None:
         """Prometheus metrics."""
         if not open_docs:
             raise NotFound("metrics are closed by [api] open_docs = false")
-        from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-
-        return PlainTextResponse(generate_latest().decode(), media_type=CONTENT_TYPE_LATEST)
+        return Response(await request.app.state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
