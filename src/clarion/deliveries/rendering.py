@@ -21,6 +21,7 @@ from clarion.model.people import Profile, Tenant
 from clarion.model.words import Channel, ContactKind, OutcomeKind
 from clarion.model.workflow import Step, Workflow
 from clarion.storage import Database, Tx
+from clarion.templates.mail import render_extras
 from clarion.templates.rendering import RenderFailed, render_parts
 from clarion.templates.scope import personal_scope, shared_scope
 
@@ -153,7 +154,8 @@ class Renderer:
         locale = (opened.locale if opened else None) or profile.locale
         step = _step(workflow, c.step)
         try:
-            parts = render_parts(workflow, step, locale, personal_scope(scope, profile, urls))
+            seen = personal_scope(scope, profile, urls)
+            parts, extras = render_parts(workflow, step, locale, seen), render_extras(workflow, step, seen)
         except RenderFailed as error:
             return ready(None, failed(OutcomeKind.REFUSED, PAYLOAD_INVALID, str(error)))
         message = Message(
@@ -170,7 +172,9 @@ class Renderer:
             category=c.category,
             event_type=event.type,
             event_data=event.data,
-            headers=self._links.headers(urls, workflow, c.channel),
+            headers={**extras.headers, **self._links.headers(urls, workflow, c.channel)},
+            tags=extras.tags,
+            attachments=extras.attachments,
             accepted_at=event.accepted_at,
             expires_at=expires_at,
             priority=int(c.priority),

@@ -28,7 +28,7 @@ class Content(NamedTuple):
 
 _TITLE_OR_BODY = (("title", "body"),)
 CONTENT: dict[Channel, Content] = {
-    Channel.EMAIL: Content(("subject", *FILES), (("subject",), FILES)),
+    Channel.EMAIL: Content(("subject", *FILES, "from", "reply_to", "preheader"), (("subject",), FILES)),
     Channel.SMS: Content(("body",), (("body",),)),
     Channel.PUSH: Content(("title", "body", "action_url"), _TITLE_OR_BODY),
     Channel.WEB_PUSH: Content(("title", "body", "action_url"), _TITLE_OR_BODY),
@@ -49,6 +49,8 @@ def read_parts(section: Section, channel: Channel, *, whole: bool = True) -> dic
             check_source(source, (*section.path, part), report, part)
     if "html" in parts and "mjml" in parts:
         section.add("html", "an e-mail has html or mjml, not both: leave one out")
+    if whole and "preheader" in parts and "html" not in section and "mjml" not in section:
+        section.add("preheader", "belongs into HTML: add html or mjml")
     for group in content.needs if whole else ():
         if not any(part in section for part in group):
             section.add(None, f"a step for {channel} without content: add {' or '.join(group)}")
