@@ -14,6 +14,7 @@ from clarion.deliveries.options import resolved
 KINDS: dict[str, str] = {
     "capture": "clarion.deliveries.providers.capture:Capture",
     "in_app": "clarion.deliveries.providers.in_app:InApp",
+    "simulator": "clarion.deliveries.providers.simulator:Simulator",
     "smtp": "clarion.deliveries.providers.smtp:Smtp",
     "twilio": "clarion.deliveries.providers.twilio:Twilio",
     "webhook": "clarion.deliveries.providers.webhook:Webhook",
