@@ -39,6 +39,7 @@ from clarion.events.accept import Acceptance, Accepted, AcceptEvents, GroupCommi
 from clarion.events.cancelling import CancelEvent, Cancelling
 from clarion.events.door import Door
 from clarion.inbox.acts import ReadAll, TouchNotifications, read_all, touch
+from clarion.inbox.live import LiveInboxes
 from clarion.inbox.store import InboxStore
 from clarion.ledger.bus import Command, CommandBus, Handler
 from clarion.limits.embedded import EmbeddedLimits
@@ -92,9 +93,11 @@ class Clarion:
         self.keys = api_keys.Keys(db, clock)
         self.links = Links(settings.url, ring, clock)
         self.outbox = Outbox(db, self.vault)
+        self.live = LiveInboxes(db, self.vault, limits, clock)
         self.http = HttpClient(clock)
         services = Services(
-            http=self.http, store_inbox=InboxStore(db, self.vault).store, store_outbox=self.outbox.store,
+            http=self.http, store_inbox=InboxStore(db, self.vault, self.live.nudge).store,
+            store_outbox=self.outbox.store,
             callback_url=lambda name: f"{settings.url}/v1/callbacks/{name}",
         )  # fmt: skip
         self.providers = _providers(settings, services, providers)

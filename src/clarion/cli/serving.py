@@ -7,6 +7,7 @@ import signal
 import ssl
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -57,7 +58,7 @@ async def _serve(settings: Settings, samples: bool) -> None:
         copy_samples(folder)
     clarion = await Clarion.open(settings)
     loaded = await clarion.load_workflows(folder) if folder.is_dir() else 0
-    server = uvicorn.Server(_config(settings, clarion))
+    server = _Server(_config(settings, clarion), clarion)
     _greet(clarion, loaded)
     for number in (signal.SIGTERM, signal.SIGINT):
         # Once uvicorn has stopped in good order it raises the signal again: then there is nothing left to do.
@@ -66,6 +67,18 @@ async def _serve(settings: Settings, samples: bool) -> None:
     if not server.started:
         await clarion.close()
         raise Misconfigured(f"couldn't start on {settings.host}:{settings.port}: the log above says why")
+
+
+class _Server(uvicorn.Server):
+    """Asked to end, it lets those go who follow an inbox: uvicorn would wait for them."""
+
+    def __init__(self, config: uvicorn.Config, clarion: Clarion) -> None:
+        super().__init__(config)
+        self._clarion = clarion
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._clarion.live.end()
+        super().handle_exit(sig, frame)
 
 
 def _config(settings: Settings, clarion: Clarion) -> uvicorn.Config:

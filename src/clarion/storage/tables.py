@@ -298,6 +298,7 @@ inboxes = _table(
     _text("recipient", **KEY),
     _at("epoch"),  # when it was made: an erased person's next inbox counts anew, and says so
     _at("seq"),  # the last one given
+    _at("acts"),  # how often anything in it was changed by the person
     _number("unseen"),  # these three without what is archived, with what is snoozed
     _number("unread"),
     _number("total"),

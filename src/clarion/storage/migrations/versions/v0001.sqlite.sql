@@ -204,6 +204,7 @@ CREATE TABLE inboxes (
   recipient TEXT NOT NULL, 
   epoch BIGINT NOT NULL, 
   seq BIGINT NOT NULL, 
+  acts BIGINT NOT NULL, 
   unseen INTEGER NOT NULL, 
   unread INTEGER NOT NULL, 
   total INTEGER NOT NULL, 
