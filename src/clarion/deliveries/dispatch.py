@@ -150,7 +150,7 @@ class Dispatcher:
                 self._give_room(provider.name, len(claims.waited))
             if not left:
                 return
-            ready = await self._renderer.ready(list(left.values()))
+            ready = await self._renderer.ready(list(left.values()), started)
             self._refuse_broken(ready, report)
             if not self._lease.alive():
                 raise _LeaseLost

@@ -167,6 +167,8 @@ _FORMS: dict[str, Callable[[str], str]] = {
     "subject": one_line,
     "title": one_line,
     "action_url": _url,
+    "image": _url,
+    "icon": _url,
     "from": _mailbox,
     "reply_to": _mailbox,
     "preheader": one_line,

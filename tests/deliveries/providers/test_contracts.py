@@ -20,6 +20,7 @@ from clarion.testing.providers import (
 )
 from tests.deliveries.messages import NOW, message
 from tests.deliveries.providers.smtp_server import PlainServer
+from tests.deliveries.providers.test_push_contracts import CONTRACTS as PUSH_CONTRACTS
 from tests.deliveries.providers.test_sms_contracts import CONTRACTS as SMS_CONTRACTS
 from tests.deliveries.tcp import free_port
 
@@ -143,7 +144,15 @@ class TestSimulator(SendProviderContract):
         return self.build(config={"failure_rate": 1.0})
 
 
-CONTRACTS: list[type[ProviderContract]] = [TestWebhook, TestSmtp, TestInApp, TestCapture, TestSimulator, *SMS_CONTRACTS]
+CONTRACTS: list[type[ProviderContract]] = [
+    TestWebhook,
+    TestSmtp,
+    TestInApp,
+    TestCapture,
+    TestSimulator,
+    *PUSH_CONTRACTS,
+    *SMS_CONTRACTS,
+]
 
 
 def test_every_kind_on_offer_is_held_to_its_contract() -> None:
