@@ -13,7 +13,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.acceptance.server import Server
+from tests.acceptance.server import KEY, Server
 
 WORKFLOW = {
     "note": """
@@ -148,7 +148,7 @@ def test_a_websocket_says_the_same(tmp_path: Path, stores: dict[str, str]) -> No
 def test_without_a_good_token_nothing_is_followed(tmp_path: Path) -> None:
     with Server(tmp_path / "c", WORKFLOW, "") as server:
         preferences = server.call("POST", "/v1/recipients/ada/tokens", {"purpose": "preferences"}).body["token"]
-        for token in ("", "wrong", preferences):
+        for token in ("", "wrong", KEY, preferences):
             with stream(server, token) as refused:
                 assert "401" in refused.head.partition("\r\n")[0]
         assert str(preferences) not in server.log.read_text()
