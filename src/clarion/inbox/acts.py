@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final
 
 from clarion.inbox import boxes
 from clarion.inbox.boxes import Box, Marks
-from clarion.inbox.live import Nudge
 from clarion.ledger.bus import Command
 from clarion.ledger.facts import NotificationTouched
 from clarion.model.ids import Id
@@ -34,15 +33,8 @@ class Act(StrEnum):
     SNOOZED = "snoozed"
 
 
-class Acted(NamedTuple):
-    """The notifications that the act was about, as far as they are in the inbox, and whom to tell (None: nobody)."""
-
-    found: frozenset[Id] = frozenset()
-    nudge: Nudge | None = None
-
-
-class TouchNotifications(Command[Acted], frozen=True, kw_only=True):
-    """One act on some of a person's notifications."""
+class TouchNotifications(Command[frozenset[Id]], frozen=True, kw_only=True):
+    """One act on some of a person's notifications. Answers with those that are in the person's inbox."""
 
     recipient: str
     notifications: tuple[Id, ...]
@@ -50,8 +42,8 @@ class TouchNotifications(Command[Acted], frozen=True, kw_only=True):
     until: int | None = None  #: of SNOOZED; None ends it
 
 
-class ReadAll(Command[Acted], frozen=True, kw_only=True):
-    """Reads what is unread and not snoozed, up to a place in the inbox; TOGETHER at most: come again."""
+class ReadAll(Command[int], frozen=True, kw_only=True):
+    """Reads what is unread and not snoozed, up to a place in the inbox. Answers with how many: TOGETHER, come again."""
 
     recipient: str
     upto: int
@@ -106,24 +98,26 @@ _EFFECTS: Final[dict[Act, Callable[[Marks, int, int | None], Marks]]] = {
 }
 
 
-async def touch(tx: Tx, command: TouchNotifications) -> Acted:
+async def touch(tx: Tx, command: TouchNotifications) -> frozenset[Id]:
     """Handles TouchNotifications."""
     held = await boxes.hold(tx, command.project, [command.recipient])
     if not held:
-        return Acted()
+        return frozenset()
     rows = await tx.fetch(
         _NAMED, project=command.project, recipient=command.recipient, ids=sorted(set(command.notifications))
     )
-    return await _apply(tx, command, held, rows, command.act, command.until)
+    await _apply(tx, command, held, rows, command.act, command.until)
+    return frozenset(bytes(row["id"]) for row in rows)
 
 
-async def read_all(tx: Tx, command: ReadAll) -> Acted:
+async def read_all(tx: Tx, command: ReadAll) -> int:
     """Handles ReadAll."""
     held = await boxes.hold(tx, command.project, [command.recipient])
     rows = await tx.fetch(
         _UNREAD, project=command.project, recipient=command.recipient, upto=command.upto, now=command.now, most=TOGETHER
     )
-    return await _apply(tx, command, held, rows, Act.READ)
+    await _apply(tx, command, held, rows, Act.READ)
+    return len(rows)
 
 
 async def _apply(
@@ -133,9 +127,8 @@ async def _apply(
     rows: Sequence[Row],
     act: Act,
     until: int | None = None,
-) -> Acted:
+) -> None:
     project, who, now = command.project, command.recipient, command.now
-    found = frozenset(bytes(row["id"]) for row in rows)
     changed = []
     for notification, *marks in rows:
         before = Marks(*marks)
@@ -144,11 +137,10 @@ async def _apply(
             held[who].change(before, after)
             changed.append((project, bytes(notification), *after))
     if not changed:
-        return Acted(found)
+        return
     await tx.update(tables.notifications, ("project", "id"), Marks._fields, sorted(changed))
     await boxes.keep(tx, project, held)
     await tx.append(
         NotificationTouched(project=project, at=now, subject=row[1], recipient=who, act=act.value, until=until)
         for row in changed
     )
-    return Acted(found, Nudge.of(held[who], touched=[row[1] for row in changed]))

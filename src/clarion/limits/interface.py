@@ -71,14 +71,10 @@ class Missed(Exception):
 
 
 class Subscription(Protocol):
-    """Live messages of one channel, from the moment `subscribe` answered.
-
-    Iterating raises Missed after a gap, or after `interrupt`.
-    """
+    """Live messages of one channel, from the moment `subscribe` answered. Iterating raises Missed after a gap."""
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
     async def __anext__(self) -> bytes: ...
-    def interrupt(self) -> None: ...
     async def close(self) -> None: ...
 
 

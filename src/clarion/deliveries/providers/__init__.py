@@ -13,9 +13,7 @@ from clarion.deliveries.options import resolved
 #: kind -> the class behind it, imported when first built.
 KINDS: dict[str, str] = {
     "capture": "clarion.deliveries.providers.capture:Capture",
-    "fcm": "clarion.deliveries.providers.fcm:Fcm",
     "in_app": "clarion.deliveries.providers.in_app:InApp",
-    "simulator": "clarion.deliveries.providers.simulator:Simulator",
     "smtp": "clarion.deliveries.providers.smtp:Smtp",
     "twilio": "clarion.deliveries.providers.twilio:Twilio",
     "webhook": "clarion.deliveries.providers.webhook:Webhook",
