@@ -80,6 +80,7 @@ class Certificates(NamedTuple):
 
     authority: bytes
     server: ssl.SSLContext
+    http2: ssl.SSLContext  #: the same, and it agrees to HTTP/2 alone
 
 
 @cache
@@ -119,11 +120,13 @@ def certificates() -> Certificates:
         .add_extension(issuer, critical=False)
         .sign(authority_key, hashes.SHA256())
     )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context, http2 = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    http2.set_alpn_protocols(["h2"])
     pem = serialization.Encoding.PEM
     with TemporaryDirectory() as folder:
         path = Path(folder) / "server.pem"
         secret = server_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         path.write_bytes(secret + server.public_bytes(pem))
         context.load_cert_chain(path)
-    return Certificates(authority.public_bytes(pem), context)
+        http2.load_cert_chain(path)
+    return Certificates(authority.public_bytes(pem), context, http2)

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from clarion.deliveries.callbacks import callback_base, delivery_in, for_delivery, is_reachable
+from clarion.deliveries.callbacks import callback_base, delivery_in, for_delivery, is_reachable, vouched
 from clarion.deliveries.interface import ProviderConfig, Services
+from clarion.model import ids
 from clarion.model.words import Channel
 from tests.deliveries.messages import message
 
@@ -18,6 +19,21 @@ def test_the_delivery_in_a_callback_url_is_found_again() -> None:
 @pytest.mark.parametrize("query", ["", "?delivery=", "?delivery=dlv_x", "?delivery=ntf_" + "0" * 26, "?other=1", "?%"])
 def test_a_url_that_names_no_delivery_of_ours_names_none(query: str) -> None:
     assert delivery_in("https://clarion.example/v1/callbacks/texts" + query) is None
+
+
+def test_a_url_for_a_provider_that_signs_nothing_cannot_be_made_up() -> None:
+    delivery, other = message().delivery_id, message(1).delivery_id
+    url = for_delivery("https://clarion.example/v1/callbacks/texts", delivery, b"key")
+    assert vouched(url, b"key") == delivery
+    assert vouched(url + "&status=delivered", b"key") == delivery
+    for forged in (
+        for_delivery("https://clarion.example/v1/callbacks/texts", delivery),
+        for_delivery("https://clarion.example/v1/callbacks/texts", delivery, b"another"),
+        url.replace(ids.show(ids.DELIVERY, delivery), ids.show(ids.DELIVERY, other)),
+        "https://clarion.example/v1/callbacks/texts",
+        "https://clarion.example/v1/callbacks/texts?voucher=%ff",
+    ):
+        assert vouched(forged, b"key") is None
 
 
 @pytest.mark.parametrize(

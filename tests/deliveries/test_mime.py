@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from email import message_from_bytes, policy
-from email.message import EmailMessage
+from email.message import EmailMessage, MIMEPart
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clarion.deliveries.mime import Sender, ascii_address, mail, one_line, sender_of
+from clarion.deliveries.mime import mail, one_line
+from clarion.model.delivery import Attachment
+from clarion.model.mail import Sender, ascii_address, sender_of
 from tests.deliveries.messages import message
 
 SENDER = Sender("Example", "no-reply@example.com")
@@ -151,3 +154,92 @@ def test_an_address_is_fit_for_a_command_or_refused_without_being_repeated(text:
         assert not re.search(r"[\s<>\x00-\x1f]", address)
         assert address.rpartition("@")[2].isascii()
     assert said in ("", "this isn't an email address", "the address's domain isn't one")
+
+
+LOGO = Attachment(filename="logo.png", content_type="image/png", content=bytes(range(256)), cid="logo")
+INVOICE = Attachment(filename="Rechnung für März.pdf", content_type="application/pdf", content=b"%PDF-1.7 \r\n\n" * 40)
+
+
+def tree(part: MIMEPart) -> Any:
+    """A mail's form: its content types, nested."""
+    if part.is_multipart():
+        return {part.get_content_subtype(): [tree(inner) for inner in part.iter_parts()]}
+    return part.get_content_type()
+
+
+@pytest.mark.parametrize(
+    "parts,attachments,form",
+    [
+        ({"text": "t"}, (INVOICE,), {"mixed": ["text/plain", "application/pdf"]}),
+        ({"html": "h"}, (LOGO,), {"related": ["text/html", "image/png"]}),
+        ({"text": "t"}, (LOGO,), {"mixed": ["text/plain", "image/png"]}),
+        (
+            {"text": "t", "html": "h"},
+            (INVOICE, LOGO),
+            {
+                "mixed": [
+                    {"alternative": ["text/plain", {"related": ["text/html", "image/png"]}]},
+                    "application/pdf",
+                ]
+            },
+        ),
+    ],
+)
+def test_a_mail_has_the_simplest_form_that_holds_what_it_has(
+    parts: dict[str, str], attachments: tuple[Attachment, ...], form: Any
+) -> None:
+    content = mail(message(parts={"subject": "s", **parts}, attachments=attachments), SENDER, "ada@example.com")
+    assert tree(read(content)) == form
+
+
+def test_files_arrive_byte_for_byte_under_their_names() -> None:
+    content = mail(message(attachments=(LOGO, INVOICE)), SENDER, "ada@example.com")
+    files = [part for part in read(content).walk() if part.get_content_maintype() in ("image", "application")]
+    assert [(f.get_content(), f.get_filename(), f.get_content_disposition(), f["Content-ID"]) for f in files] == [
+        (LOGO.content, "logo.png", "inline", "<logo>"),
+        (INVOICE.content, "Rechnung für März.pdf", "attachment", None),
+    ]
+    assert all(len(line) <= 78 for line in content.split(b"\r\n"))
+
+
+@given(
+    name=ANY_TEXT,
+    content=st.binary(min_size=1),
+    tags=st.lists(ANY_TEXT, max_size=3).map(tuple),
+    display=ANY_TEXT.filter(lambda text: "<" not in text and ">" not in text),
+)
+def test_no_name_of_a_file_a_tag_or_a_sender_adds_a_header(
+    name: str, content: bytes, tags: tuple[str, ...], display: str
+) -> None:
+    file = Attachment(filename=name, content_type="application/pdf", content=content)
+    sent = mail(message(attachments=(file,), tags=tags), Sender(display, "no-reply@example.com"), "ada@example.com")
+    assert sent.isascii()
+    assert not re.search(rb"(?<!\r)\n|\r(?!\n)|\x00", sent)
+    assert all(len(line) <= 998 for line in sent.split(b"\r\n"))
+    parsed = read(sent)
+    assert sorted(parsed.keys()) == sorted(
+        ["MIME-Version", "From", "To", "Subject", "Date", "Message-ID", "Content-Type", *(["Keywords"] if tags else [])]
+    )
+    assert parsed["From"].addresses[0].addr_spec == "no-reply@example.com"
+    (found,) = parsed.iter_attachments()
+    assert found.get_content() == content
+    assert set(found.keys()) == {"Content-Type", "Content-Disposition", "Content-Transfer-Encoding"}
+
+
+def test_the_message_may_name_its_sender_and_where_answers_go() -> None:
+    parts = {"subject": "s", "text": "t", "from": "Übersicht <hi@shop.example>", "reply_to": "help@shop.example"}
+    parsed = read(mail(message(parts=parts, tags=("orders", "de")), SENDER, "ada@example.com"))
+    assert str(parsed["From"]) == "Übersicht <hi@shop.example>"
+    assert parsed["Reply-To"] == "help@shop.example"
+    assert parsed["Message-ID"].endswith("@shop.example>")
+    assert parsed["Keywords"] == "orders, de"
+
+
+@pytest.mark.parametrize(
+    "text", ["Grüße,\nAda", "日本語のテキスト\n" * 20, "x" * 2_000, " \n.\n\tx \n", "a\r\nb\rc\n\n"]
+)
+def test_any_body_is_read_back(text: str) -> None:
+    for parts in ({"text": text}, {"text": text, "html": "h"}):
+        parsed = read(mail(message(parts={"subject": "s", **parts}), SENDER, "ada@example.com"))
+        wanted = text.replace("\r\n", "\n").replace("\r", "\n")
+        assert text_of(parsed, "plain").removesuffix("\n") == wanted.removesuffix("\n")

@@ -154,6 +154,23 @@ async def test_a_message_that_is_too_large_fails_with_the_reason(ada: Installati
     assert ada.providers["first"].sent == []
 
 
+async def test_an_email_brings_its_files_and_a_broken_one_fails_with_the_reason(ada: Installation) -> None:
+    # Given a workflow whose mails carry a file out of the event
+    file = {"filename": "{{ event.data.n }}.txt", "content": "{{ event.data.file }}"}
+    await ada.workflow("bill", {**MAIL, "attachments": [file], "headers": {"X-N": "{{ event.data.n }}"}, "tags": ["a"]})
+
+    # When one event has a good one, and another a bad one
+    good = await ada.settled(await ada.event("bill", recipients=["ada"], data={"n": 1, "file": "QUJD"}))
+    bad = await ada.settled(await ada.event("bill", recipients=["ada"], data={"n": 2, "file": "!"}))
+
+    # Then the provider gets the first as it should be, and never hears of the second
+    assert outcomes(good) == {"ada": ("sent", None)}
+    assert outcomes(bad) == {"ada": ("failed", "payload_invalid")}
+    (sent,) = ada.providers["first"].sent
+    assert [(f.filename, f.content_type, f.content) for f in sent.attachments] == [("1.txt", "text/plain", b"ABC")]
+    assert (sent.headers, sent.tags) == ({"X-N": "1"}, ("a",))
+
+
 async def test_a_hanging_provider_slows_no_other(ada: Installation) -> None:
     # Given a provider that answers nobody
     ada.providers["first"].open.clear()

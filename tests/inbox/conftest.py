@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -12,6 +12,7 @@ from clarion.directory.vault import Vault
 from clarion.inbox import feed
 from clarion.inbox.acts import Act, ReadAll, TouchNotifications, read_all, touch
 from clarion.inbox.feed import Counts, Item, Status
+from clarion.inbox.live import Nudge
 from clarion.inbox.store import InboxStore
 from clarion.ledger.facts import Fact, NotificationTouched
 from clarion.model.delivery import Message
@@ -31,8 +32,12 @@ class Desk:
     def __init__(self, database: Database) -> None:
         self.db, self.now = database, NOW
         self.vault = Vault(KeyRing({"k1": b"k" * 32}), Lookup(b"s" * 32))
-        self.store = InboxStore(database, self.vault)
+        self.nudged: list[tuple[int, Mapping[str, Nudge]]] = []
+        self.store = InboxStore(database, self.vault, self._nudge)
         self._events = 0
+
+    async def _nudge(self, project: int, nudges: Mapping[str, Nudge]) -> None:
+        self.nudged.append((project, nudges))
 
     async def decided(self, *recipients: str, project: int = 1, category: str | None = None) -> list[Message]:
         """A notification for each of them that isn't in the inbox yet; the message that brings it there."""
@@ -73,11 +78,12 @@ class Desk:
         command = TouchNotifications(
             project=project, now=self.now, recipient=who, notifications=tuple(notifications), act=act, until=until
         )
-        return len(await self.db.write(lambda tx: touch(tx, command)))
+        return len((await self.db.write(lambda tx: touch(tx, command))).found)
 
     async def read_all(self, who: str, upto: int = 10**6) -> int:
         self.now += MINUTE
-        return await self.db.write(lambda tx: read_all(tx, ReadAll(project=1, now=self.now, recipient=who, upto=upto)))
+        command = ReadAll(project=1, now=self.now, recipient=who, upto=upto)
+        return len((await self.db.write(lambda tx: read_all(tx, command))).found)
 
     async def erase(self, who: str) -> None:
         command = EraseRecipients(project=1, now=self.now, recipients=(who,))

@@ -85,6 +85,10 @@ def email(**parts: str) -> dict[str, Any]:
     return {"steps": [{"channel": "email", "subject": "s", **parts}]}
 
 
+def push(channel: str = "push", **options: Any) -> dict[str, Any]:
+    return {"steps": [{"channel": channel, "title": "t", **options}]}
+
+
 def window(**keys: Any) -> dict[str, Any]:
     return {"send_windows": [{"start": "09:00", "end": "10:00", **keys}]}
 
@@ -175,6 +179,31 @@ def test_every_key_of_the_workflow_file_is_read() -> None:
         ),
     )
     assert workflow.steps[3].when == ("all", (("eq", ("recipient", "attributes", "plan"), "pro"),))
+
+
+def test_what_a_push_step_says_besides_its_texts_becomes_parts() -> None:
+    options: dict[str, Any] = {
+        "image": "{{ event.data.image }}",
+        "badge": "unread",
+        "ttl": "1h",
+        "collapse": "post-{{ event.data.post }}",
+        "data": {"post": "{{ event.data.post }}"},
+        "android": {"channel_id": "replies"},
+        "ios": {"thread_id": "post"},
+    }
+    german = {"locales": {"de": {"steps": {"push": {"title": "T", "data": {"lang": "de"}}}}}}
+    (step,) = parse(changed(**push(**options), **german)).steps
+    assert step.parts == {
+        "title": "t",
+        "image": "{{ event.data.image }}",
+        "badge": "unread",
+        "ttl": "3600",
+        "collapse": "post-{{ event.data.post }}",
+        "data.post": "{{ event.data.post }}",
+        "android.channel_id": "replies",
+        "ios.thread_id": "post",
+    }
+    assert step.locales == {"de": {"title": "T", "data.lang": "de"}}
 
 
 def test_what_is_left_out_has_its_default() -> None:
@@ -268,6 +297,22 @@ def test_what_is_left_out_has_its_default() -> None:
         (sms({"wait": "20d"}, {"wait": "20d"}), "steps: wait for more than 30 days in all"),
         (sms({"wait": "1m", "unless": "clicked"}), "steps[0].unless: 'clicked' isn't known here"),
         (sms({"wait": "1m", "when": {}}), "steps[0].when: unknown key"),
+        # options of push
+        (push(soud="x"), "steps[0].soud: unknown key: did you mean sound?"),
+        (push(android={"colour": "red"}), "steps[0].android.colour: unknown key: did you mean color?"),
+        (push(android={"color": "red"}), "steps[0].android.color: not a colour: write it like #3366ff"),
+        (push(ios={"interruption_level": "loud"}), "steps[0].ios.interruption_level: there are passive, active"),
+        (push(ios="x"), "steps[0].ios: expected a mapping, found a text"),
+        (push(badge="many"), "steps[0].badge: expected a number, `unread` or a template that gives a number"),
+        (push(badge=-1), "steps[0].badge: expected a number"),
+        (push(badge="{{ a"), "steps[0].badge: {{ is never closed"),
+        (push(ttl="29d"), "steps[0].ttl: must be longer than nothing and at most 28d"),
+        (push(data={"order": 7}), "steps[0].data.order: expected a text, found a number: put it into quotes"),
+        (push(data={"from": "x"}), "steps[0].data.from: can't be a key of data"),
+        (push(data={"google.x": "x"}), "steps[0].data.google.x: can't be a key of data"),
+        (push(data={"order": "{% if a %}"}), "steps[0].data.order: {% if %} is never closed"),
+        (push("web_push", sound="x"), "steps[0].sound: unknown key"),
+        (sms(badge=1), "steps[0].badge: unknown key"),
         # templates
         (sms(body="{{ a | upcse }}"), "steps[0].body: unknown filter 'upcse': did you mean upcase?"),
         (sms(body="{% if a %}"), "steps[0].body: {% if %} is never closed: add {% endif %}"),

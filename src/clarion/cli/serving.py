@@ -7,6 +7,7 @@ import signal
 import ssl
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ from clarion.cli.context import Context
 from clarion.model.errors import Misconfigured
 from clarion.security import logs
 from clarion.settings import Settings
+from clarion.web.app import create_app
 from clarion.workflows.samples import copy_samples
 
 STOP_PATIENCE = 5  #: s that open requests have at a stop, before the engine's own patience
@@ -56,7 +58,7 @@ async def _serve(settings: Settings, samples: bool) -> None:
         copy_samples(folder)
     clarion = await Clarion.open(settings)
     loaded = await clarion.load_workflows(folder) if folder.is_dir() else 0
-    server = uvicorn.Server(_config(settings, clarion))
+    server = _Server(_config(settings, clarion), clarion)
     _greet(clarion, loaded)
     for number in (signal.SIGTERM, signal.SIGINT):
         # Once uvicorn has stopped in good order it raises the signal again: then there is nothing left to do.
@@ -67,9 +69,19 @@ async def _serve(settings: Settings, samples: bool) -> None:
         raise Misconfigured(f"couldn't start on {settings.host}:{settings.port}: the log above says why")
 
 
-def _config(settings: Settings, clarion: Clarion) -> uvicorn.Config:
-    from clarion.web.app import create_app  # half a second that other commands needn't wait
+class _Server(uvicorn.Server):
+    """Asked to end, it lets those go who follow an inbox: uvicorn would wait for them."""
 
+    def __init__(self, config: uvicorn.Config, clarion: Clarion) -> None:
+        super().__init__(config)
+        self._clarion = clarion
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._clarion.live.end()
+        super().handle_exit(sig, frame)
+
+
+def _config(settings: Settings, clarion: Clarion) -> uvicorn.Config:
     config = uvicorn.Config(
         create_app(clarion),
         host=settings.host,

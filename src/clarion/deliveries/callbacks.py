@@ -5,6 +5,7 @@ The delivery's id rides in the query: a receipt finds its delivery also when it 
 
 from __future__ import annotations
 
+import hmac
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -12,8 +13,8 @@ from clarion.deliveries.interface import ProviderConfig, Services
 from clarion.model import ids
 from clarion.model.ids import Id
 
-#: The name of the id in the query.
-DELIVERY = "delivery"
+#: The names of the id in the query, and of what shows that the URL is ours.
+DELIVERY, VOUCHER = "delivery", "voucher"
 
 #: Names that mean something at home only (RFC 6761, RFC 6762, RFC 8375).
 _AT_HOME = ("localhost", "local", "internal", "home.arpa", "test", "invalid")
@@ -40,14 +41,31 @@ def is_reachable(url: str) -> bool:
         return "." in host and not any(host == name or host.endswith("." + name) for name in _AT_HOME)
 
 
-def for_delivery(base: str, delivery: Id) -> str:
-    """The URL to which the receipts of one delivery go."""
-    return f"{base}?{urlencode({DELIVERY: ids.show(ids.DELIVERY, delivery)})}"
+def for_delivery(base: str, delivery: Id, key: bytes | None = None) -> str:
+    """The URL to which the receipts of one delivery go. With `key`, nobody else can make it up: see `vouched`."""
+    shown = ids.show(ids.DELIVERY, delivery)
+    query = {DELIVERY: shown} if key is None else {DELIVERY: shown, VOUCHER: _voucher(shown, key)}
+    return f"{base}?{urlencode(query)}"
 
 
 def delivery_in(url: str) -> Id | None:
     """The delivery that a called URL names; None if it names none."""
     return read_delivery(dict(parse_qsl(urlsplit(url).query)).get(DELIVERY))
+
+
+def vouched(url: str, key: bytes) -> Id | None:
+    """The delivery of a called URL that was made by us; None otherwise.
+
+    For providers that sign nothing: only who was told the URL can report, and only on that delivery.
+    """
+    query = dict(parse_qsl(urlsplit(url).query))
+    shown, given = query.get(DELIVERY, ""), query.get(VOUCHER, "")
+    true = hmac.compare_digest(_voucher(shown, key).encode(), given.encode("utf-8", "replace"))
+    return read_delivery(shown) if true else None
+
+
+def _voucher(shown: str, key: bytes) -> str:
+    return hmac.digest(key, f"callback {shown}".encode("utf-8", "replace"), "sha256")[:16].hex()
 
 
 def read_delivery(text: object) -> Id | None:

@@ -59,13 +59,12 @@ async def _outcome(provider: HttpProvider, message: Message, now: int) -> Outcom
         request = provider.request_for(message, now)
     except Exception as error:  # noqa: BLE001
         return _crash(provider, error, OutcomeKind.TRANSIENT)
-    if refusal := provider.limits.check_size(len(request.body)):
+    size = len(request.body) if request.counted is None else request.counted
+    if refusal := provider.limits.check_size(size):
         return refusal
-    answer = await provider.http.call(request)
-    if isinstance(answer, Outcome):
-        return answer
     try:
-        return provider.outcome_of(answer, message)
+        answer = await provider.call(request, now)
+        return answer if isinstance(answer, Outcome) else provider.outcome_of(answer, message)
     except Exception as error:  # noqa: BLE001
         return _crash(provider, error, OutcomeKind.UNCERTAIN)
 

@@ -80,10 +80,6 @@ class Dispatcher:
         """Something of this priority may be due: worth a claim."""
         self._hints[provider].add(int(priority))
 
-    def in_flight(self, provider: str) -> int:
-        """How many of its deliveries are on their way."""
-        return self._in_flight.get(provider, 0)
-
     def stop_claiming(self) -> None:
         """Takes no more work."""
         self._stopping = True
@@ -154,7 +150,7 @@ class Dispatcher:
                 self._give_room(provider.name, len(claims.waited))
             if not left:
                 return
-            ready = await self._renderer.ready(list(left.values()))
+            ready = await self._renderer.ready(list(left.values()), started)
             self._refuse_broken(ready, report)
             if not self._lease.alive():
                 raise _LeaseLost

@@ -101,6 +101,8 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
     method: str = "POST"
     guard: Guard | None = None  #: checks a URL given by a user; only the addresses it names are connected to
     timeout: int = 15 * SECOND  #: ms, from connecting to the answer's last byte
+    http2: bool = False  #: over HTTP/2 alone: many requests share one connection, over TLS or in clear
+    counted: int | None = None  #: bytes that count against `limits.max_body_bytes`, if not the whole body
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.method})"  # some providers carry their token in the URL
@@ -219,6 +221,10 @@ class HttpProvider(Provider):
     @abstractmethod
     def request_for(self, message: Message, now: int) -> HttpRequest:
         """The request that sends `message`; made anew for each attempt, right before it leaves."""
+
+    async def call(self, request: HttpRequest, now: int) -> HttpResponse | Outcome:
+        """The answer to a request. Overridden where a request needs a token that has to be fetched, and kept, first."""
+        return await self.http.call(request)
 
     @abstractmethod
     def outcome_of(self, response: HttpResponse, message: Message) -> Outcome:

@@ -14,9 +14,10 @@ from clarion.model.delivery import Message
 from clarion.model.ids import Id
 from clarion.security.encryption import CannotOpen, DataKey, Purpose, binding
 from clarion.storage import Database, Lane, Tx, tables
+from clarion.templates.mail import shown_file
 
 _COLUMNS = ("project", "id", "delivery_id", "recipient", "channel", "content", "at")
-_PARTS = ("subject", "text", "html", "title", "body")
+_PARTS = ("subject", "text", "html", "title", "body", "from", "reply_to")
 
 
 class Outbox:
@@ -38,7 +39,10 @@ class Outbox:
     @staticmethod
     def _row(m: Message, key: DataKey, now: int) -> tuple[Any, ...]:
         captured = ids.derived_id(m.delivery_id, "outbox")
-        content = msgspec.json.encode({"to": m.address, "parts": m.parts, "headers": m.headers})
+        files = [shown_file(file) for file in m.attachments]
+        content = msgspec.json.encode(
+            {"to": m.address, "parts": m.parts, "headers": m.headers, "tags": m.tags, "attachments": files}
+        )
         sealed = key.seal(content, binding(m.project, Purpose.OUTBOX, captured))
         return (m.project, captured, m.delivery_id, m.recipient, m.channel.value, sealed, now)
 
@@ -71,6 +75,7 @@ class Outbox:
                     "recipient": row["recipient"],
                     "to": content["to"],
                     **{part: content["parts"].get(part) for part in _PARTS},
+                    **{name: content[name] for name in ("headers", "tags", "attachments") if content.get(name)},
                     "delivery_id": ids.show(ids.DELIVERY, bytes(row["delivery_id"])),
                     "at": row["at"],
                 }

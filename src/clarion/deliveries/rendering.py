@@ -21,8 +21,11 @@ from clarion.model.people import Profile, Tenant
 from clarion.model.words import Channel, ContactKind, OutcomeKind
 from clarion.model.workflow import Step, Workflow
 from clarion.storage import Database, Tx
+from clarion.storage.tables import SNOOZED
+from clarion.templates.mail import render_extras
 from clarion.templates.rendering import RenderFailed, render_parts
 from clarion.templates.scope import personal_scope, shared_scope
+from clarion.workflows.push_options import UNREAD as UNREAD_BADGE
 
 #: Decoded events kept in memory: a fan-out renders the same one thousands of times.
 KEPT_EVENTS = 512
@@ -61,6 +64,7 @@ class Batch(NamedTuple):
     profiles: dict[tuple[int, str], Profile]
     contacts: dict[tuple[int, Id], Opened]
     tenants: dict[tuple[int, str], Tenant]
+    unread: dict[tuple[int, str], int]  # of those whose step shows it
 
 
 class Renderer:
@@ -78,13 +82,13 @@ class Renderer:
         self._open_data, self._links = open_data, links
         self._events: OrderedDict[tuple[int, Id], Event] = OrderedDict()
 
-    async def ready(self, claimed: Sequence[Claimed]) -> dict[Id, Ready]:
+    async def ready(self, claimed: Sequence[Claimed], now: int) -> dict[Id, Ready]:
         """The messages of a batch by delivery id."""
-        batch = await self._db.read(lambda tx: self._load(tx, claimed))
+        batch = await self._db.read(lambda tx: self._load(tx, claimed, now))
         shared: dict[tuple[int, Id], dict[str, Any]] = {}
         return {c.id: self._one(c, batch, shared) for c in claimed}
 
-    async def _load(self, tx: Tx, claimed: Sequence[Claimed]) -> Batch:
+    async def _load(self, tx: Tx, claimed: Sequence[Claimed], now: int) -> Batch:
         pinned = {(c.project, c.workflow, c.version) for c in claimed}
         profiles: dict[tuple[int, str], Profile] = {}
         contacts: dict[tuple[int, Id], Opened] = {}
@@ -104,7 +108,8 @@ class Renderer:
                 tenants.update({(project, t): tenant for t, tenant in known.items()})
         workflows = {key: await self._workflows.version(tx, *key) for key in pinned}
         events = await self._load_events(tx, {(c.project, c.event_id) for c in claimed})
-        return Batch(events, workflows, profiles, contacts, tenants)
+        badged = [c for c in claimed if _shows_unread(_step(workflows[c.project, c.workflow, c.version], c.step))]
+        return Batch(events, workflows, profiles, contacts, tenants, await load_unread(tx, badged, now))
 
     async def _load_events(self, tx: Tx, wanted: set[tuple[int, Id]]) -> dict[tuple[int, Id], Event]:
         found = {key: event for key in wanted if (event := self._events.get(key)) is not None}
@@ -153,7 +158,10 @@ class Renderer:
         locale = (opened.locale if opened else None) or profile.locale
         step = _step(workflow, c.step)
         try:
-            parts = render_parts(workflow, step, locale, personal_scope(scope, profile, urls))
+            seen = personal_scope(scope, profile, urls)
+            parts, extras = render_parts(workflow, step, locale, seen), render_extras(workflow, step, seen)
+            if _shows_unread(step):
+                parts["badge"] = str(batch.unread.get((c.project, c.recipient), 0))
         except RenderFailed as error:
             return ready(None, failed(OutcomeKind.REFUSED, PAYLOAD_INVALID, str(error)))
         message = Message(
@@ -170,13 +178,40 @@ class Renderer:
             category=c.category,
             event_type=event.type,
             event_data=event.data,
-            headers=self._links.headers(urls, workflow, c.channel),
+            headers={**extras.headers, **self._links.headers(urls, workflow, c.channel)},
+            tags=extras.tags,
+            attachments=extras.attachments,
             accepted_at=event.accepted_at,
             expires_at=expires_at,
             priority=int(c.priority),
             locale=locale,
         )
         return ready(message, None)
+
+
+#: As the inbox counts: without what is snoozed.
+_UNREAD_COUNTS = f"""
+    SELECT b.recipient, b.unread - (
+        SELECT count(*) FROM notifications n WHERE n.project = b.project AND n.recipient = b.recipient
+        AND {SNOOZED} AND n.snoozed_until > :now AND n.read_at IS NULL
+    ) AS unread FROM inboxes b WHERE b.project = :project AND b.recipient IN :recipients
+"""  # nosec B608  # names only
+
+
+def _shows_unread(step: Step) -> bool:
+    return step.parts.get("badge") == UNREAD_BADGE
+
+
+async def load_unread(tx: Tx, claimed: Sequence[Claimed], now: int) -> dict[tuple[int, str], int]:
+    """How much is unread in these people's inboxes; who has none isn't in it."""
+    people: dict[int, set[str]] = defaultdict(set)
+    for c in claimed:
+        people[c.project].add(c.recipient)
+    found: dict[tuple[int, str], int] = {}
+    for project, recipients in people.items():
+        rows = await tx.fetch(_UNREAD_COUNTS, project=project, recipients=sorted(recipients), now=now)
+        found.update({(project, row["recipient"]): int(row["unread"]) for row in rows})
+    return found
 
 
 def _step(workflow: Workflow, index: int) -> Step:

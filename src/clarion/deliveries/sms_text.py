@@ -40,6 +40,11 @@ class SmsText(msgspec.Struct, frozen=True, kw_only=True):
     forced_by: str | None = None  #: the first character that GSM-7 doesn't have
 
 
+def is_gsm7(text: str) -> bool:
+    """Whether the GSM alphabet has every character of it."""
+    return _FOREIGN.search(text) is None
+
+
 def measure(text: str) -> SmsText:
     """How many segments `text` takes, in which alphabet, and why."""
     foreign = _FOREIGN.search(text)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from clarion.inbox import boxes
 from clarion.inbox.boxes import Box, Marks
+from clarion.inbox.live import Nudge
 from clarion.ledger.bus import Command
 from clarion.ledger.facts import NotificationTouched
 from clarion.model.ids import Id
@@ -33,8 +34,15 @@ class Act(StrEnum):
     SNOOZED = "snoozed"
 
 
-class TouchNotifications(Command[frozenset[Id]], frozen=True, kw_only=True):
-    """One act on some of a person's notifications. Answers with those that are in the person's inbox."""
+class Acted(NamedTuple):
+    """The notifications that the act was about, as far as they are in the inbox, and whom to tell (None: nobody)."""
+
+    found: frozenset[Id] = frozenset()
+    nudge: Nudge | None = None
+
+
+class TouchNotifications(Command[Acted], frozen=True, kw_only=True):
+    """One act on some of a person's notifications."""
 
     recipient: str
     notifications: tuple[Id, ...]
@@ -42,8 +50,8 @@ class TouchNotifications(Command[frozenset[Id]], frozen=True, kw_only=True):
     until: int | None = None  #: of SNOOZED; None ends it
 
 
-class ReadAll(Command[int], frozen=True, kw_only=True):
-    """Reads what is unread and not snoozed, up to a place in the inbox. Answers with how many: TOGETHER, come again."""
+class ReadAll(Command[Acted], frozen=True, kw_only=True):
+    """Reads what is unread and not snoozed, up to a place in the inbox; TOGETHER at most: come again."""
 
     recipient: str
     upto: int
@@ -98,26 +106,24 @@ _EFFECTS: Final[dict[Act, Callable[[Marks, int, int | None], Marks]]] = {
 }
 
 
-async def touch(tx: Tx, command: TouchNotifications) -> frozenset[Id]:
+async def touch(tx: Tx, command: TouchNotifications) -> Acted:
     """Handles TouchNotifications."""
     held = await boxes.hold(tx, command.project, [command.recipient])
     if not held:
-        return frozenset()
+        return Acted()
     rows = await tx.fetch(
         _NAMED, project=command.project, recipient=command.recipient, ids=sorted(set(command.notifications))
     )
-    await _apply(tx, command, held, rows, command.act, command.until)
-    return frozenset(bytes(row["id"]) for row in rows)
+    return await _apply(tx, command, held, rows, command.act, command.until)
 
 
-async def read_all(tx: Tx, command: ReadAll) -> int:
+async def read_all(tx: Tx, command: ReadAll) -> Acted:
     """Handles ReadAll."""
     held = await boxes.hold(tx, command.project, [command.recipient])
     rows = await tx.fetch(
         _UNREAD, project=command.project, recipient=command.recipient, upto=command.upto, now=command.now, most=TOGETHER
     )
-    await _apply(tx, command, held, rows, Act.READ)
-    return len(rows)
+    return await _apply(tx, command, held, rows, Act.READ)
 
 
 async def _apply(
@@ -127,8 +133,9 @@ async def _apply(
     rows: Sequence[Row],
     act: Act,
     until: int | None = None,
-) -> None:
+) -> Acted:
     project, who, now = command.project, command.recipient, command.now
+    found = frozenset(bytes(row["id"]) for row in rows)
     changed = []
     for notification, *marks in rows:
         before = Marks(*marks)
@@ -137,10 +144,11 @@ async def _apply(
             held[who].change(before, after)
             changed.append((project, bytes(notification), *after))
     if not changed:
-        return
+        return Acted(found)
     await tx.update(tables.notifications, ("project", "id"), Marks._fields, sorted(changed))
     await boxes.keep(tx, project, held)
     await tx.append(
         NotificationTouched(project=project, at=now, subject=row[1], recipient=who, act=act.value, until=until)
         for row in changed
     )
+    return Acted(found, Nudge.of(held[who], touched=[row[1] for row in changed]))

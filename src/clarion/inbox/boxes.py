@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from clarion.storage import Tx, tables
 
-_COLUMNS = ("recipient", "epoch", "seq", "unseen", "unread", "total")
-_CHANGING = ("seq", "unseen", "unread", "total")
+_COLUMNS = ("recipient", "epoch", "seq", "acts", "unseen", "unread", "total")
+_CHANGING = ("seq", "acts", "unseen", "unread", "total")
 _HELD = f"""
     SELECT {", ".join(_COLUMNS)} FROM inboxes WHERE project = :project AND recipient IN :recipients ORDER BY recipient
 """  # nosec B608  # names only
@@ -40,10 +40,10 @@ NOT_THERE = (0, 0, 0)
 class Box:
     """An inbox that is held by the present transaction."""
 
-    __slots__ = ("epoch", "seq", "total", "unread", "unseen")
+    __slots__ = ("acts", "epoch", "seq", "total", "unread", "unseen")
 
-    def __init__(self, epoch: int, seq: int, unseen: int, unread: int, total: int) -> None:
-        self.epoch, self.seq = epoch, seq
+    def __init__(self, epoch: int, seq: int, acts: int, unseen: int, unread: int, total: int) -> None:
+        self.epoch, self.seq, self.acts = epoch, seq, acts
         self.unseen, self.unread, self.total = unseen, unread, total
 
     def add(self, marks: Marks) -> int:
@@ -53,7 +53,8 @@ class Box:
         return self.seq
 
     def change(self, before: Marks, after: Marks) -> None:
-        """Counts what an act changes."""
+        """Counts an act and what it changes."""
+        self.acts += 1
         self._count(before.counted, after.counted)
 
     def _count(self, before: tuple[int, int, int], after: tuple[int, int, int]) -> None:
@@ -73,7 +74,7 @@ async def hold_or_make(tx: Tx, project: int, recipients: Collection[str], now: i
     held = await hold(tx, project, recipients)
     while missing := sorted(set(recipients) - held.keys()):  # again for those erased in between
         await tx.insert_missing(
-            tables.inboxes, ("project", *_COLUMNS), [(project, who, now, 0, 0, 0, 0) for who in missing]
+            tables.inboxes, ("project", *_COLUMNS), [(project, who, now, 0, 0, 0, 0, 0) for who in missing]
         )
         held |= await hold(tx, project, missing)
     return held
@@ -81,5 +82,5 @@ async def hold_or_make(tx: Tx, project: int, recipients: Collection[str], now: i
 
 async def keep(tx: Tx, project: int, boxes: dict[str, Box]) -> None:
     """Stores what has changed in inboxes that are held."""
-    rows = [(project, who, b.seq, b.unseen, b.unread, b.total) for who, b in sorted(boxes.items())]
+    rows = [(project, who, b.seq, b.acts, b.unseen, b.unread, b.total) for who, b in sorted(boxes.items())]
     await tx.update(tables.inboxes, ("project", "recipient"), _CHANGING, rows)

@@ -71,10 +71,14 @@ class Missed(Exception):
 
 
 class Subscription(Protocol):
-    """Live messages of one channel, from the moment `subscribe` answered. Iterating raises Missed after a gap."""
+    """Live messages of one channel, from the moment `subscribe` answered.
+
+    Iterating raises Missed after a gap, or after `interrupt`.
+    """
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
     async def __anext__(self) -> bytes: ...
+    def interrupt(self) -> None: ...
     async def close(self) -> None: ...
 
 

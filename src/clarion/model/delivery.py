@@ -11,11 +11,23 @@ from clarion.model.ids import Id
 from clarion.model.words import Channel, ContactKind, OutcomeKind, ReceiptEvent
 
 
+class Attachment(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that goes with an email. One with a `cid` is shown inside the HTML: `<img src="cid:logo">`."""
+
+    filename: str
+    content_type: str
+    content: bytes
+    cid: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Attachment({self.content_type!r}, {len(self.content)} bytes)"
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One delivery, rendered and ready for a provider. Never logged, never stored (but by in_app and capture).
 
-    `parts` are the rendered texts by name (subject, text, html, title, body, action_url ...). `address` is the
-    contact point's value in clear ("" for in_app).
+    `parts` are the rendered texts by name (subject, text, html, from, reply_to, title, body, action_url ...). `address`
+    is the contact point's value in clear ("" for in_app).
     """
 
     project: int
@@ -31,7 +43,9 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     category: str | None = None
     event_type: str = ""
     event_data: Mapping[str, Any] = {}
-    headers: Mapping[str, str] = {}  #: List-Unsubscribe and the like
+    headers: Mapping[str, str] = {}  #: of an email: List-Unsubscribe, and those of the workflow
+    tags: tuple[str, ...] = ()  #: of an email: labels for the provider's statistics, letters and digits and _ -
+    attachments: tuple[Attachment, ...] = ()  #: of an email
     accepted_at: int = 0  #: of the event: stable over retries
     expires_at: int | None = None
     priority: int = 2

@@ -60,6 +60,17 @@ class Digest(msgspec.Struct, frozen=True, kw_only=True):
 Condition = tuple[Any, ...]
 
 
+class AttachedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that an email takes along, as its workflow says it: `content` gives base64, `text` the file as it is."""
+
+    filename: str  #: a Liquid template
+    content_type: str
+    content: str | None = None  #: base64, or a Liquid template that gives it
+    text: str | None = None  #: a Liquid template
+    cid: str | None = None  #: shown inside the HTML under this name
+    optional: bool = False  #: left out if its content is empty, which is an error otherwise
+
+
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One channel to tell, or (channel None) a wait before the steps that follow."""
 
@@ -72,6 +83,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     digest_off: bool = False
     parts: dict[str, str] = {}  #: title body subject text html mjml action_url ... -> Liquid source
     locales: dict[str, dict[str, str]] = {}  #: locale -> the parts that differ
+    headers: dict[str, str] = {}  #: email: further headers, name -> Liquid source
+    tags: tuple[str, ...] = ()  #: email: Liquid sources
+    attachments: tuple[AttachedFile, ...] = ()  #: email
 
 
 class Workflow(msgspec.Struct, frozen=True, kw_only=True):

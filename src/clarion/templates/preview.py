@@ -8,6 +8,7 @@ from typing import Any
 from clarion.model.events import Event
 from clarion.model.people import Profile, Tenant
 from clarion.model.workflow import Workflow
+from clarion.templates.mail import render_extras, shown_extras
 from clarion.templates.rendering import render_parts
 from clarion.templates.scope import scope_of
 
@@ -25,6 +26,8 @@ def render_preview(
 ) -> list[dict[str, Any]]:
     """`[{"channel", "parts"}]` for each channel step, as `profile` would get it; `locale` in place of theirs.
 
+    An email that has them also shows `headers`, `tags` and `attachments` (without their content).
+
     Raises RenderFailed.
     """
     event = Event(
@@ -37,7 +40,11 @@ def render_preview(
     )
     scope = scope_of(event, profile, actor=actor, tenant=tenant, urls=urls)
     return [
-        {"channel": step.channel, "parts": render_parts(workflow, step, locale or profile.locale, scope)}
+        {
+            "channel": step.channel,
+            "parts": render_parts(workflow, step, locale or profile.locale, scope),
+            **shown_extras(render_extras(workflow, step, scope)),
+        }
         for step in workflow.steps
         if step.channel is not None
     ]

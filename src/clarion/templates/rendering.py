@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from html import escape
 from typing import NamedTuple
 
 from liquid.exceptions import LiquidError, ResourceLimitError
 
 from clarion.model.events import Event
+from clarion.model.mail import sender_of
 from clarion.model.workflow import Step, Workflow
 from clarion.templates.liquid import Scope, check, compiled
 from clarion.templates.mjml import html_of
@@ -65,7 +67,8 @@ def parts_for(step: Step, locale: str | None) -> Mapping[str, str]:
 
 
 def render_parts(workflow: Workflow, step: Step, locale: str | None, scope: Scope) -> dict[str, str]:
-    """The rendered texts by name. MJML comes out as `html`; an e-mail without a text gets that of its HTML.
+    """The rendered texts by name. MJML comes out as `html`, a preheader inside it; an e-mail without a text gets that
+    of its HTML.
 
     Raises RenderFailed.
     """
@@ -81,7 +84,10 @@ def render_parts(workflow: Workflow, step: Step, locale: str | None, scope: Scop
             else:
                 rendered[part] = _FORMS.get(part, str)(compiled(source, False).render(scope))
         except Exception as error:
-            raise RenderFailed(workflow.key, step, part, _reason(error)) from error
+            raise RenderFailed(workflow.key, step, part, reason(error)) from error
+    preheader = rendered.pop("preheader", "")
+    if preheader and "html" in rendered:
+        rendered["html"] = with_preheader(rendered["html"], preheader)
     return rendered
 
 
@@ -117,11 +123,11 @@ def render_key(source: str, event: Event) -> str:
         return str(scope["id"])
 
 
-class UnsafeUrl(ValueError):
-    """A rendered link whose scheme runs or smuggles content."""
+class Unfit(ValueError):
+    """A rendered text that can't stand in its place; the message repeats nothing of it."""
 
 
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
     """One line: a line break in a value must not begin a new header."""
     return _CONTROLS.sub(" ", text).strip()
 
@@ -129,16 +135,49 @@ def _line(text: str) -> str:
 def _url(text: str) -> str:
     url = _CONTROLS.sub("", text)
     if _UNSAFE_URL.match(url):
-        raise UnsafeUrl("a link that would run a script")
+        raise Unfit("a link that would run a script")
     return url
 
 
-_FORMS: dict[str, Callable[[str], str]] = {"subject": _line, "title": _line, "action_url": _url}
+def _mailbox(text: str) -> str:
+    """A sender; an empty one means the provider's own."""
+    text = text.strip()
+    if text:
+        try:
+            sender_of(text)
+        except ValueError:
+            raise Unfit("this isn't a sender: write it as name@example.com or Name <name@example.com>") from None
+    return text
 
 
-def _reason(error: Exception) -> str:
+#: A reader's preview of a mail shows the text after the preheader, unless there is enough that isn't seen.
+_FILLING = "&#847;&zwnj;&nbsp;" * 60
+_BODY = re.compile(r"<body\b[^>]*>", re.IGNORECASE)
+
+
+def with_preheader(html: str, preheader: str) -> str:
+    """The HTML with a text at its beginning that only lists of mails show, after the subject."""
+    body = _BODY.search(html)
+    at = body.end() if body else 0
+    hidden = "display:none;max-height:0;max-width:0;overflow:hidden;opacity:0;mso-hide:all"
+    return f'{html[:at]}<div style="{hidden}">{escape(preheader)}{_FILLING}</div>{html[at:]}'
+
+
+_FORMS: dict[str, Callable[[str], str]] = {
+    "subject": one_line,
+    "title": one_line,
+    "action_url": _url,
+    "image": _url,
+    "icon": _url,
+    "from": _mailbox,
+    "reply_to": _mailbox,
+    "preheader": one_line,
+}
+
+
+def reason(error: Exception) -> str:
     """Why it failed, without what a filter says of its values: reasons are stored and logged."""
-    if isinstance(error, (ResourceLimitError, UnsafeUrl)):
+    if isinstance(error, (ResourceLimitError, Unfit)):
         return str(error.args[0])
     token = error.token if isinstance(error, LiquidError) else None
     at = f" at '{token.value[:40]}'" if token is not None and token.start_index >= 0 else ""

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
+from starlette.requests import HTTPConnection
 
 from clarion.bootstrap import Clarion
 from clarion.model.errors import Forbidden, Invalid
@@ -76,8 +77,6 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("GET", "/v1/tenants/{id}"): Permission.TENANTS_READ,
     ("GET", "/v1/providers"): Permission.PROVIDERS_READ,
     ("GET", "/v1/stats"): Permission.STATS_READ,
-    ("GET", "/v1/parked"): Permission.EVENTS_READ,
-    ("POST", "/v1/parked/retry"): Permission.EVENTS_CANCEL,
     ("POST", "/v1/keys"): Permission.KEYS_WRITE,
     ("GET", "/v1/keys"): Permission.KEYS_READ,
     ("DELETE", "/v1/keys/{id}"): Permission.KEYS_WRITE,
@@ -93,6 +92,8 @@ _EITHER: Final = (TokenPurpose.INBOX, TokenPurpose.PREFERENCES)
 RECIPIENT_ROUTES: Final[dict[tuple[str, str], tuple[TokenPurpose, ...]]] = {
     ("GET", "/v1/inbox"): _INBOX,
     ("GET", "/v1/inbox/counts"): _INBOX,
+    ("GET", "/v1/inbox/stream"): _INBOX,
+    ("WEBSOCKET", "/v1/inbox/ws"): _INBOX,
     ("POST", "/v1/inbox/{id}/seen"): _INBOX,
     ("POST", "/v1/inbox/{id}/read"): _INBOX,
     ("POST", "/v1/inbox/{id}/unread"): _INBOX,
@@ -108,7 +109,7 @@ RECIPIENT_ROUTES: Final[dict[tuple[str, str], tuple[TokenPurpose, ...]]] = {
 }
 
 
-def clarion_of(request: Request) -> Clarion:
+def clarion_of(request: HTTPConnection) -> Clarion:
     """The composed application behind a request."""
     found: Clarion = request.app.state.clarion
     return found
@@ -133,16 +134,16 @@ class Unauthorized(Invalid):
         super().__init__("unauthorized", detail)
 
 
-def _bearer(request: Request, wanted: str) -> str:
+def _bearer(request: HTTPConnection, wanted: str) -> str:
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not credentials.strip():
         raise Unauthorized(f"this call needs a {wanted}: send the header `Authorization: Bearer <{wanted}>`")
     return credentials.strip()
 
 
-def _route(request: Request) -> tuple[str, str]:
+def _route(request: HTTPConnection) -> tuple[str, str]:
     path = request.scope["route"].path if "route" in request.scope else request.url.path
-    return request.method, path
+    return request.scope.get("method", "WEBSOCKET"), path
 
 
 async def recipient(request: Request) -> Claims:
@@ -150,8 +151,16 @@ async def recipient(request: Request) -> Claims:
 
     Raises 401 or 429.
     """
+    return await _person(request, _bearer(request, "recipient token"))
+
+
+async def follower(request: HTTPConnection) -> Claims:
+    """The same, the token also as `?token=`: for what a browser opens without headers."""
+    return await _person(request, request.query_params.get("token") or _bearer(request, "recipient token"))
+
+
+async def _person(request: HTTPConnection, token: str) -> Claims:
     clarion = clarion_of(request)
-    token = _bearer(request, "recipient token")
     claims = verify(clarion.ring, token, clarion.clock.now(), *RECIPIENT_ROUTES.get(_route(request), ()))
     person = blake2b(claims.recipient.encode(), digest_size=12).hexdigest()  # an id may be somebody's address
     await _within_rate(clarion, f"person:{claims.project}:{person}")
@@ -186,5 +195,6 @@ async def project(request: Request, principal: Annotated[Principal, Depends(call
 
 Caller = Annotated[Principal, Depends(caller)]
 Person = Annotated[Claims, Depends(recipient)]
+Follower = Annotated[Claims, Depends(follower)]
 Project = Annotated[int, Depends(project)]
 App = Annotated[Clarion, Depends(clarion_of)]

@@ -14,6 +14,7 @@ from clarion.model.workflow import Workflow
 from clarion.templates.tokens import MAX_SOURCE
 from clarion.workflows.definition import parse
 from clarion.workflows.locales import LOCALE
+from clarion.workflows.mail_steps import MAX_FILE, named_files, put_in
 from clarion.workflows.problems import Place, Problem, WorkflowErrors, shown
 from clarion.workflows.texts import names_file, text_paths
 from clarion.workflows.yaml_source import Document, Unreadable, read_yaml
@@ -109,6 +110,7 @@ class _Reading:
         before = len(self.problems)
         if isinstance(document.plain, dict):
             self._put_texts_in(document)
+            self._put_files_in(document)
         try:
             workflow = parse(document.plain, places=document.places)
         except WorkflowErrors as errors:
@@ -130,19 +132,34 @@ class _Reading:
                     continue
                 document.places[path] = Place(name, 1, 1)
 
+    def _put_files_in(self, document: Document) -> None:
+        """Replaces the names of files to attach by what they hold."""
+        for path, file in named_files(document.plain):
+            content = b"-"
+            try:
+                content = self._content_of(file["file"], MAX_FILE)
+            except ValueError as error:
+                place = document.places[(*path, "file")]
+                self.problems.append(Problem(shown(path), place.line, str(error), place.file))
+            put_in(file, content)
+
     def _text_of(self, name: str) -> str:
+        try:
+            return self._content_of(name, MAX_SOURCE).decode("utf-8-sig").replace("\r\n", "\n")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{name} isn't UTF-8: save it as UTF-8") from error
+
+    def _content_of(self, name: str, most: int) -> bytes:
         folder = self.folder.resolve()
         try:
             path = folder.joinpath(name).resolve()
             if not path.is_relative_to(folder):
                 raise ValueError(f"{name} is outside the folder of the workflows: put it beside the workflow")
-            if path.stat().st_size > MAX_SOURCE:
-                raise ValueError(f"{name} has over {MAX_SOURCE:,} bytes: make it smaller")
-            return path.read_text("utf-8-sig")
+            if path.stat().st_size > most:
+                raise ValueError(f"{name} has over {most:,} bytes: make it smaller")
+            return path.read_bytes()
         except FileNotFoundError as error:
             raise ValueError(f"the file {name} is missing: put it beside the workflow, or the text here") from error
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{name} isn't UTF-8: save it as UTF-8") from error
         except OSError as error:
             raise ValueError(f"{name} can't be read: {error.strerror}") from error
 

@@ -21,6 +21,7 @@ import msgspec
 
 from clarion.model.workflow import Step
 from clarion.templates.rendering import normal_locale
+from clarion.workflows.mail_steps import check_addresses
 from clarion.workflows.sections import Section, meant
 from clarion.workflows.steps import CHANNELS, MAX_STEPS
 from clarion.workflows.texts import read_parts
@@ -49,6 +50,7 @@ def read_locales(section: Section, steps: tuple[Step, ...]) -> tuple[dict[str, s
             names[normal_locale(str(locale))] = name
         for step, entry in _differing_steps(texts, steps):
             parts = read_parts(entry, step.channel, whole=False) if step.channel else {}
+            check_addresses(entry, parts)
             entry.close()
             differing.setdefault(step.index, {})[normal_locale(str(locale))] = parts
         texts.close()

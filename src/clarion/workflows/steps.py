@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from clarion.model import conditions
 from clarion.model.words import Channel
 from clarion.model.workflow import Condition, Digest, Step
 from clarion.workflows.digests import read_step_digest
+from clarion.workflows.mail_steps import check_addresses, read_attachments, read_headers, read_tags
 from clarion.workflows.sections import MAX_DURATION, Section
 from clarion.workflows.texts import read_parts
 
@@ -61,8 +64,17 @@ def _read_channel(section: Section, digest: Digest | None) -> Step | None:
         digest_off=off,
         parts=read_parts(section, Channel(name)),
     )
+    if step.channel is Channel.EMAIL:
+        step = _with_extras(step, section)
     section.close()
     return step
+
+
+def _with_extras(step: Step, section: Section) -> Step:
+    check_addresses(section, step.parts)
+    return msgspec.structs.replace(
+        step, headers=read_headers(section), tags=read_tags(section), attachments=read_attachments(section)
+    )
 
 
 def read_when(section: Section) -> Condition | None:

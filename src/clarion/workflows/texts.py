@@ -11,6 +11,7 @@ from clarion.templates.liquid import MAX_SOURCE, BrokenTemplate, check, compiled
 from clarion.templates.mjml import html_of
 from clarion.templates.plain import text_of
 from clarion.workflows.problems import Path, Report
+from clarion.workflows.push_options import read_push_options
 from clarion.workflows.sections import Section
 
 #: Parts that may stand in a file of their own.
@@ -28,7 +29,7 @@ class Content(NamedTuple):
 
 _TITLE_OR_BODY = (("title", "body"),)
 CONTENT: dict[Channel, Content] = {
-    Channel.EMAIL: Content(("subject", *FILES), (("subject",), FILES)),
+    Channel.EMAIL: Content(("subject", *FILES, "from", "reply_to", "preheader"), (("subject",), FILES)),
     Channel.SMS: Content(("body",), (("body",),)),
     Channel.PUSH: Content(("title", "body", "action_url"), _TITLE_OR_BODY),
     Channel.WEB_PUSH: Content(("title", "body", "action_url"), _TITLE_OR_BODY),
@@ -49,6 +50,11 @@ def read_parts(section: Section, channel: Channel, *, whole: bool = True) -> dic
             check_source(source, (*section.path, part), report, part)
     if "html" in parts and "mjml" in parts:
         section.add("html", "an e-mail has html or mjml, not both: leave one out")
+    if whole and "preheader" in parts and "html" not in section and "mjml" not in section:
+        section.add("preheader", "belongs into HTML: add html or mjml")
+    for part, source in read_push_options(section, channel).items():
+        parts[part] = source
+        check_source(source, (*section.path, *part.split(".", 1)), report)
     for group in content.needs if whole else ():
         if not any(part in section for part in group):
             section.add(None, f"a step for {channel} without content: add {' or '.join(group)}")

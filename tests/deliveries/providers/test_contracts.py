@@ -20,6 +20,7 @@ from clarion.testing.providers import (
 )
 from tests.deliveries.messages import NOW, message
 from tests.deliveries.providers.smtp_server import PlainServer
+from tests.deliveries.providers.test_push_contracts import CONTRACTS as PUSH_CONTRACTS
 from tests.deliveries.providers.test_sms_contracts import CONTRACTS as SMS_CONTRACTS
 from tests.deliveries.tcp import free_port
 
@@ -122,7 +123,36 @@ class TestCapture(StoreContract):
     )
 
 
-CONTRACTS: list[type[ProviderContract]] = [TestWebhook, TestSmtp, TestInApp, TestCapture, *SMS_CONTRACTS]
+class TestSimulator(SendProviderContract):
+    sample = Sample(
+        config=ProviderConfig(
+            name="stage",
+            kind="simulator",
+            channel=Channel.EMAIL,
+            config={"latency_ms": 1, "failure_rate": 0.0, "script": "success"},
+        ),
+        message=message(address="ada@example.com"),
+        oversized=message(parts={"text": "x" * 1_100_000}),
+    )
+
+    @pytest.fixture
+    def working(self) -> Provider:
+        return self.build()
+
+    @pytest.fixture
+    def broken(self) -> Provider:
+        return self.build(config={"failure_rate": 1.0})
+
+
+CONTRACTS: list[type[ProviderContract]] = [
+    TestWebhook,
+    TestSmtp,
+    TestInApp,
+    TestCapture,
+    TestSimulator,
+    *PUSH_CONTRACTS,
+    *SMS_CONTRACTS,
+]
 
 
 def test_every_kind_on_offer_is_held_to_its_contract() -> None:

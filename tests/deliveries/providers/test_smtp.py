@@ -17,7 +17,7 @@ from clarion.deliveries.carry import deliver
 from clarion.deliveries.interface import ProviderConfig, Services
 from clarion.deliveries.providers import build
 from clarion.deliveries.providers.smtp import CONNECTIONS, MESSAGES_PER_CONNECTION, Phase, Reply, Smtp, meaning
-from clarion.model.delivery import Message, Outcome
+from clarion.model.delivery import Attachment, Message, Outcome
 from clarion.model.errors import Misconfigured
 from clarion.model.ids import DELIVERY, Id, show
 from clarion.model.words import Channel, OutcomeKind
@@ -83,6 +83,29 @@ async def test_a_mail_arrives_whole_at_a_very_plain_server() -> None:
     assert mail["Subject"] == "Grace replied"
     assert mail["Message-ID"] == f"<{show(DELIVERY, message().delivery_id)}@example.com>"
     assert [part.get_content_type() for part in mail.walk()] == ["multipart/alternative", "text/plain", "text/html"]
+
+
+async def test_files_and_a_sender_of_its_own_arrive_over_a_usual_server() -> None:
+    # Given a message with an image in its HTML, an invoice, and a sender of its own
+    parts = {**message().parts, "from": "Shop <hi@shop.example>", "reply_to": "help@shop.example"}
+    logo = Attachment(filename="logo.png", content_type="image/png", content=bytes(range(256)) * 50, cid="logo")
+    invoice = Attachment(filename="invoice.pdf", content_type="application/pdf", content=b"..\r\n.\r\n" * 999)
+    with SmtpSink() as sink:
+        async with opened(sink.port) as provider:
+            outcome = await one(provider, parts=parts, attachments=(logo, invoice), tags=("orders",))
+    assert outcome.accepted
+    # Then all of it is there, and the envelope still names the account's sender, who gets the bounces
+    (mail,) = sink.mails
+    assert mail.sender == "no-reply@example.com"
+    assert (mail.message["From"], mail.message["Reply-To"]) == ("Shop <hi@shop.example>", "help@shop.example")
+    files = [part.get_content() for part in mail.message.walk() if part.get_filename()]
+    assert files == [logo.content, invoice.content]
+
+
+async def test_files_count_when_a_mail_is_too_large() -> None:
+    large = Attachment(filename="x", content_type="application/pdf", content=bytes(8_000_000))
+    outcome = await one(smtp(free_port()), attachments=(large,))
+    assert (outcome.kind, outcome.code) == (OutcomeKind.REFUSED, "payload_invalid")
 
 
 async def test_a_retry_sends_the_same_bytes() -> None:

@@ -13,9 +13,14 @@ from clarion.deliveries.options import resolved
 #: kind -> the class behind it, imported when first built.
 KINDS: dict[str, str] = {
     "capture": "clarion.deliveries.providers.capture:Capture",
+    "fcm": "clarion.deliveries.providers.fcm:Fcm",
     "in_app": "clarion.deliveries.providers.in_app:InApp",
+    "messagebird": "clarion.deliveries.providers.messagebird:MessageBird",
+    "simulator": "clarion.deliveries.providers.simulator:Simulator",
     "smtp": "clarion.deliveries.providers.smtp:Smtp",
+    "sns": "clarion.deliveries.providers.sns:Sns",
     "twilio": "clarion.deliveries.providers.twilio:Twilio",
+    "vonage": "clarion.deliveries.providers.vonage:Vonage",
     "webhook": "clarion.deliveries.providers.webhook:Webhook",
 }
 

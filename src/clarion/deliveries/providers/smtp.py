@@ -2,7 +2,9 @@
 
 What a reply means depends on the command that it answers: REPLIES has the exceptions, `meaning` the rules. Sources:
 RFC 5321 section 4.2.3, RFC 3463 and the IANA registry of enhanced codes, RFC 4954 section 6 (AUTH), RFC 7504 (521 and
-556); for 454, Amazon SES: docs.aws.amazon.com/ses/latest/dg/troubleshoot-smtp.html
+556); for 454 and 554, Amazon SES: docs.aws.amazon.com/ses/latest/dg/troubleshoot-smtp.html
+
+Tags go as Keywords (RFC 5322 section 3.6.5). The envelope's sender is always that of the settings: it gets the bounces.
 
 A message counts as having left with its last line, the lone dot: a connection lost before that is `transient`, and
 after it, without a reply, `uncertain`.
@@ -30,12 +32,13 @@ from aiosmtplib.errors import (
 from aiosmtplib.protocol import SMTPProtocol
 
 from clarion.clock import monotonic
-from clarion.deliveries import mime
+from clarion.deliveries import mail, mime
 from clarion.deliveries.interface import Limits, ProviderConfig, Report, SendProvider, Services
 from clarion.deliveries.options import Secret, read
 from clarion.deliveries.wording import fit
 from clarion.model.delivery import Message, Outcome, accepted, failed
 from clarion.model.ids import Id
+from clarion.model.mail import ascii_address
 from clarion.model.words import Channel, ContactKind, OutcomeKind
 
 Phase = Literal["connect", "auth", "mail", "rcpt", "data"]
@@ -118,7 +121,7 @@ def meaning(phase: Phase, reply: Reply) -> OutcomeKind:
         return ENHANCED[enhanced[0]]
     if reply.code == 454 and "throttl" in reply.text.lower():  # SES: "Throttling failure: ..."; others mean TLS or AUTH
         return THROTTLED
-    if reply.code in ACCOUNT:
+    if reply.code in ACCOUNT or (reply.code == 554 and "not verified" in reply.text.lower()):  # SES, of senders
         return MISCONFIGURED
     # At RCPT, a policy (5.7.x) speaks against this message or us, and not against the mailbox.
     policy = enhanced is not None and enhanced[0].startswith("5.7.")
@@ -147,18 +150,18 @@ class _Connection:
     def usable(self) -> bool:
         return self.client.is_connected and self.sent < MESSAGES_PER_CONNECTION
 
-    async def send(self, sender: str, to: str, mail: bytes) -> Outcome:
+    async def send(self, sender: str, to: str, content: bytes) -> Outcome:
         """Sends one mail. Raises _Unsent."""
         phase: Phase = "mail"
         # Told the size, a server can refuse it before it is sent (RFC 1870).
-        options = [f"SIZE={len(mail)}"] if self.client.supports_extension("size") else []
+        options = [f"SIZE={len(content)}"] if self.client.supports_extension("size") else []
         try:
             await self.client.mail(sender, options=options)
             phase = "rcpt"
             await self.client.rcpt(to)
             phase = "data"
             await self._start_data()
-            await self._write_most_of(mail)
+            await self._write_most_of(content)
         except SMTPResponseException as error:
             raise _Unsent(_refusal(phase, Reply(error.code, error.message), to), lost=not await self._reset()) from None
         except (SMTPException, OSError) as error:
@@ -171,10 +174,10 @@ class _Connection:
         if code != 354:
             raise SMTPResponseException(code, text)
 
-    async def _write_most_of(self, mail: bytes) -> None:
+    async def _write_most_of(self, content: bytes) -> None:
         """Writes all but the last line; a long mail until it is out of our hands, so that its loss is known as such."""
         protocol, transport = self._open()
-        protocol.write(_stuffed(mail))
+        protocol.write(_stuffed(content))
         deadline = monotonic() + DATA_SECONDS
         while transport.get_write_buffer_size():
             if monotonic() > deadline:
@@ -254,10 +257,7 @@ class Smtp(SendProvider):
     def __init__(self, config: ProviderConfig, services: Services) -> None:
         super().__init__(config, services)
         self._settings = settings = read(config, Settings)
-        try:
-            self._sender = mime.sender_of(settings.sender)
-        except ValueError:
-            raise config.wrong('from isn\'t an address: write it as "Example <no-reply@example.com>"') from None
+        self._sender = mail.configured_sender(config, settings.sender)
         if (settings.username is None) != (settings.password is None):
             raise config.wrong("username and password go together: set both or none")
         self._tls = None if settings.tls == "none" else ssl.create_default_context()
@@ -268,13 +268,7 @@ class Smtp(SendProvider):
         self._slots, self._connecting = asyncio.Semaphore(CONNECTIONS), asyncio.Semaphore(CONNECTING)
 
     def check(self, message: Message) -> Outcome | None:
-        try:
-            to = mime.ascii_address(message.address)
-        except ValueError as error:
-            return failed(OutcomeKind.BAD_ADDRESS, "invalid_address", str(error))
-        if not to.isascii():
-            return failed(OutcomeKind.REFUSED, "smtputf8", "the address has characters that need SMTPUTF8 (RFC 6531)")
-        return super().check(message)
+        return mail.check(message) or super().check(message) or self.limits.check_size(mime.size_of(message))
 
     async def send(self, messages: Sequence[Message], now: int, report: Report) -> None:
         batch = _Batch(messages, report)
@@ -304,7 +298,7 @@ class Smtp(SendProvider):
         """Sends until nothing waits or the connection is used up."""
         while batch.waiting and connection.usable:
             message = batch.waiting.popleft()
-            to = mime.ascii_address(message.address)
+            to = ascii_address(message.address)
             try:
                 outcome = await connection.send(self._sender.address, to, mime.mail(message, self._sender, to))
             except _Unsent as unsent:
@@ -423,9 +417,9 @@ def _unconnected(phase: Phase, error: Exception) -> Outcome:
             return failed(OutcomeKind.MISCONFIGURED, "starttls_missing", "the server offers no STARTTLS: see `tls`")
 
 
-def _stuffed(mail: bytes) -> bytes:
+def _stuffed(content: bytes) -> bytes:
     """With a second dot before each that begins a line (RFC 5321 section 4.5.2)."""
-    return re.sub(rb"(?m)^\.", b"..", mail)
+    return re.sub(rb"(?m)^\.", b"..", content)
 
 
 def _reference(text: str) -> str | None:

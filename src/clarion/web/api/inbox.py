@@ -12,8 +12,8 @@ from clarion.directory import forms, views
 from clarion.directory.drafts import draft_of
 from clarion.directory.recipients import PutRecipients
 from clarion.inbox import feed
-from clarion.inbox.acts import TOGETHER, Act, ReadAll, TouchNotifications
-from clarion.inbox.feed import Item, Status
+from clarion.inbox.acts import TOGETHER, Act, Acted, ReadAll, TouchNotifications
+from clarion.inbox.feed import Status, shown
 from clarion.model import ids
 from clarion.model.errors import Invalid, NotFound
 from clarion.security.tokens import DEFAULT_TTL, LONGEST_TTL, Claims, InvalidToken, TokenPurpose, issue
@@ -94,15 +94,6 @@ def _place(cursor: str | None) -> int | None:
     return key[0]
 
 
-def shown(item: Item, now: int) -> dict[str, Any]:
-    """An item as the API gives it. A snooze that is over isn't told any more."""
-    fields = item._asdict()
-    if item.snoozed_until is not None and item.snoozed_until <= now:
-        fields["snoozed_until"] = None
-    times = {name: rfc3339(value) for name, value in fields.items() if name.endswith(("_at", "_until"))}
-    return {**fields, **times, "id": ids.show(ids.NOTIFICATION, item.id)}
-
-
 @router.get("/v1/inbox/counts")
 async def get_counts(app: App, person: Person) -> dict[str, int]:
     """How much there is, without what is archived or snoozed."""
@@ -117,7 +108,9 @@ async def post_read_all(app: App, person: Person) -> dict[str, int]:
     changed, some = 0, TOGETHER
     while some == TOGETHER:
         now = app.clock.now()
-        some = await app.bus.send(ReadAll(project=person.project, now=now, recipient=person.recipient, upto=upto))
+        read = await app.bus.send(ReadAll(project=person.project, now=now, recipient=person.recipient, upto=upto))
+        await _nudge(app, person, read)
+        some = len(read.found)
         changed += some
     return {"read": changed}
 
@@ -175,16 +168,22 @@ def _until(text: str | None, now: int) -> int | None:
 async def _touch(app: App, person: Claims, id: str, act: Act, until: int | None = None) -> dict[str, Any]:
     notification = read_id(ids.NOTIFICATION, id)
     now = app.clock.now()
-    await app.bus.send(
+    acted = await app.bus.send(
         TouchNotifications(
             project=person.project, now=now, recipient=person.recipient, notifications=(notification,), act=act,
             until=until,
         )
     )  # fmt: skip
+    await _nudge(app, person, acted)
     found = await app.db.read(lambda tx: feed.item(tx, app.vault, person.project, person.recipient, notification))
     if found is None:
         raise NotFound("no notification has this id in this inbox")
     return shown(found, now)
+
+
+async def _nudge(app: App, person: Claims, acted: Acted) -> None:
+    if acted.nudge is not None:
+        await app.live.nudge(person.project, {person.recipient: acted.nudge})
 
 
 # --- preferences and profile ------------------------------------------------------------------------------------------

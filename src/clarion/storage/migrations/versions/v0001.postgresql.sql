@@ -191,6 +191,7 @@ CREATE TABLE inboxes (
   recipient TEXT NOT NULL, 
   epoch BIGINT NOT NULL, 
   seq BIGINT NOT NULL, 
+  acts BIGINT NOT NULL, 
   unseen INTEGER NOT NULL, 
   unread INTEGER NOT NULL, 
   total INTEGER NOT NULL, 
@@ -239,16 +240,6 @@ CREATE TABLE outbox (
   content BYTEA NOT NULL, 
   at BIGINT NOT NULL, 
   PRIMARY KEY (project, id)
-);
-
-CREATE TABLE parked (
-  project INTEGER NOT NULL, 
-  job TEXT NOT NULL, 
-  subject BYTEA NOT NULL, 
-  number INTEGER NOT NULL, 
-  error TEXT NOT NULL, 
-  at BIGINT NOT NULL, 
-  PRIMARY KEY (project, job, subject, number)
 );
 
 CREATE TABLE preferences (
@@ -317,7 +308,6 @@ CREATE TABLE shards (
   recipients INTEGER NOT NULL, 
   decided INTEGER NOT NULL, 
   notifications INTEGER NOT NULL, 
-  tries SMALLINT NOT NULL, 
   PRIMARY KEY (project, event_id, number)
 );
 

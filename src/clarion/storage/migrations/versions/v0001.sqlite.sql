@@ -204,6 +204,7 @@ CREATE TABLE inboxes (
   recipient TEXT NOT NULL, 
   epoch BIGINT NOT NULL, 
   seq BIGINT NOT NULL, 
+  acts BIGINT NOT NULL, 
   unseen INTEGER NOT NULL, 
   unread INTEGER NOT NULL, 
   total INTEGER NOT NULL, 
@@ -255,17 +256,6 @@ CREATE TABLE outbox (
   content BLOB NOT NULL, 
   at BIGINT NOT NULL, 
   PRIMARY KEY (project, id)
-)
- WITHOUT ROWID;
-
-CREATE TABLE parked (
-  project INTEGER NOT NULL, 
-  job TEXT NOT NULL, 
-  subject BLOB NOT NULL, 
-  number INTEGER NOT NULL, 
-  error TEXT NOT NULL, 
-  at BIGINT NOT NULL, 
-  PRIMARY KEY (project, job, subject, number)
 )
  WITHOUT ROWID;
 
@@ -340,7 +330,6 @@ CREATE TABLE shards (
   recipients INTEGER NOT NULL, 
   decided INTEGER NOT NULL, 
   notifications INTEGER NOT NULL, 
-  tries SMALLINT NOT NULL, 
   PRIMARY KEY (project, event_id, number)
 )
  WITHOUT ROWID;

@@ -1,0 +1,90 @@
+"""The live inbox over HTTP: Server-Sent Events, and the same over a WebSocket.
+
+    notification   an item that came in             updated   an item that was changed
+    counts         the counters, at first too       reset     what happened can't be told: read the inbox anew
+
+The token may stand in `?token=`, because a browser's EventSource and WebSocket take no headers; it is short-lived and
+never logged. What comes in goes out at once: nothing is buffered here, and a proxy in front mustn't either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Final
+
+import msgspec
+from fastapi import APIRouter, Header, Query, WebSocket
+from starlette.responses import StreamingResponse
+from starlette.websockets import WebSocketDisconnect
+
+from clarion.bootstrap import Clarion
+from clarion.inbox.live import Event, Place
+from clarion.model.errors import Invalid
+from clarion.security.tokens import Claims
+from clarion.web.access import App, Follower, follower
+
+router = APIRouter(tags=["inbox"])
+
+#: ms after which a browser comes back when the line broke.
+COME_BACK: Final = 2_000
+#: Close code of a WebSocket whose token isn't valid (any more): 4000 to 4999 are the application's.
+NO_TOKEN: Final = 4401
+
+_HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+_json = msgspec.json.Encoder().encode
+
+
+@router.get("/v1/inbox/stream", response_class=StreamingResponse)
+async def get_stream(
+    app: App,
+    person: Follower,
+    last_event_id: Annotated[str | None, Header(description="the `id` of the last event: nothing is missed")] = None,
+    token: Annotated[str | None, Query(description="the recipient token, where no header can be set")] = None,
+) -> StreamingResponse:
+    """The inbox as it changes, as Server-Sent Events: `notification`, `updated`, `counts`, `reset`."""
+    return StreamingResponse(_lines(app, person, last_event_id), media_type="text/event-stream", headers=_HEADERS)
+
+
+async def _lines(app: Clarion, person: Claims, last: str | None) -> AsyncGenerator[bytes]:
+    yield b"retry: %d\n\n" % COME_BACK
+    async with aclosing(_events(app, person, last)) as events:
+        async for event in events:
+            if event.name is None:
+                yield b":\n\n"
+            else:
+                yield b"id: %s\nevent: %s\ndata: %s\n\n" % (
+                    str(event.place).encode(), event.name.encode(), _json(event.data),
+                )  # fmt: skip
+
+
+async def _events(app: Clarion, person: Claims, last: str | None) -> AsyncGenerator[Event]:
+    """What happens until the token ends. A place that can't be read is one from which nothing can be told."""
+    after = None if last is None else Place.read(last) or Place(-1, 0, 0)
+    async with aclosing(app.live.follow(person.project, person.recipient, after)) as events:
+        async for event in events:
+            if person.expires_at is not None and person.expires_at <= app.clock.now():
+                return
+            yield event
+
+
+@router.websocket("/v1/inbox/ws")
+async def stream_over_websocket(socket: WebSocket) -> None:
+    """Messages `{"event", "id", "data"}`; `?last_event_id=` stands for the header. What the browser says is ignored."""
+    app: Clarion = socket.app.state.clarion
+    try:
+        person = await follower(socket)
+    except Invalid as error:
+        await socket.accept()
+        await socket.close(NO_TOKEN, error.code)
+        return
+    await socket.accept()
+    try:
+        async with aclosing(_events(app, person, socket.query_params.get("last_event_id"))) as events:
+            async for event in events:
+                if event.name is not None:
+                    said = {"event": event.name, "id": str(event.place), "data": event.data}
+                    await socket.send_text(_json(said).decode())
+        await socket.close(NO_TOKEN, "expired_token")
+    except WebSocketDisconnect:
+        pass  # it went away
