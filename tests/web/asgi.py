@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlencode
@@ -48,7 +49,13 @@ async def call(
     }
     sent: list[Message] = []
 
+    received = False
+
     async def receive() -> Message:
+        nonlocal received
+        if received:
+            await asyncio.Event().wait()  # the client stays
+        received = True
         return {"type": "http.request", "body": content, "more_body": False}
 
     async def send(message: Message) -> None:

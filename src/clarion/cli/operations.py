@@ -69,7 +69,7 @@ def erase(
     async def work() -> bool:
         async with context.ensure_object(Context).clarion() as clarion:
             number = await clarion.keys.project_number(project)
-            command = EraseRecipients(project=number, now=clarion.clock.now(), recipients=(recipient,))
+            command = EraseRecipients(project=number, now=clarion.clock.now(), by="cli", recipients=(recipient,))
             return bool(await clarion.bus.send(command))
 
     if not asyncio.run(work()):

@@ -106,8 +106,9 @@ class Contexts:
             found = await load_people(tx, project, sorted(ids), now)
             persons.update({(project, id_): self._reachable(person) for id_, person in found.items()})
         customers: dict[tuple[int, str], Tenant] = {}
-        for project in {p for p, _ in tenants}:
-            wanted = sorted({t for p, t in tenants if p == project})
+        named = set(tenants)
+        for project in {p for p, _ in named}:
+            wanted = sorted({t for p, t in named if p == project})
             customers.update({(project, t.id): t for t in (await load_tenants(tx, project, wanted)).values()})
         return People(persons, customers)
 

@@ -97,7 +97,7 @@ def _record_one(decided: Decided, now: int, route: Route, out: Recorded) -> None
             out.deliveries.append(
                 (event.project, delivery, notification, verdict.step, verdict.channel.value, state.value,
                  verdict.reason and verdict.reason.value, int(priority), due_at(verdict, delivery, now), contact_id,
-                 provider, profile.policy_version, 0, 0, False, now if deliver and verdict.owner else None,
+                 provider, context.policy_version, 0, 0, False, now if deliver and verdict.owner else None,
                  now if verdict.verdict is VerdictKind.SUPPRESS else None)
             )  # fmt: skip
             shown.append(ids.show(ids.DELIVERY, delivery))

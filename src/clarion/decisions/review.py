@@ -210,7 +210,7 @@ class Reviewer:
             verdict.reason and verdict.reason.value,
             due_at(verdict, delivery, now),
             self._provider(verdict, contact) if deliver else None,
-            w.context.profile.policy_version,
+            w.context.policy_version,
             now if deliver and verdict.owner else None,
             now if verdict.verdict is VerdictKind.SUPPRESS else None,
             None if contact is None else contact.id,

@@ -23,9 +23,10 @@ _CLAIMED = (
 )
 _NOTIFICATIONS = (
     "SELECT n.project, n.id, n.event_id, n.workflow, n.version, n.recipient, n.tenant, n.category, e.expires_at, "
-    "coalesce(r.policy_version, 0) AS policy_version FROM notifications n "
+    "coalesce(r.policy_version, 0) + coalesce(t.policy_version, 0) AS policy_version FROM notifications n "
     "JOIN events e ON e.project = n.project AND e.id = n.event_id "
     "LEFT JOIN recipients r ON r.project = n.project AND r.id = n.recipient "
+    "LEFT JOIN tenants t ON t.project = n.project AND t.id = n.tenant "
     "WHERE n.project IN :projects AND n.id IN :ids"
 )
 
@@ -103,7 +104,7 @@ def slots_of(claimed: Iterable[Claimed]) -> list[SlotRequest]:
 async def _current(tx: Tx, rows: Sequence[Row], lease: Id, now: int) -> tuple[list[Claimed], list[Claimed], int]:
     """Those of the claimed whose decision still holds, and those of them that waited for so long that it shows.
 
-    It holds while the recipient is as it was, the event hasn't expired, and no hour has passed since the slot's stamp.
+    It holds while recipient and tenant are as they were, the event is of use, and the slot was stamped within the hour.
     """
     found = await tx.fetch(
         _NOTIFICATIONS,

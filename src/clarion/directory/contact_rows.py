@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from clarion.directory.kinds import Value
-from clarion.ledger.facts import ContactPointChanged
+from clarion.ledger.facts import By, ContactPointChanged
 from clarion.model.ids import Id
 from clarion.model.words import CHANNEL_OF, Channel, ContactKind
 from clarion.storage.database import Tx
@@ -32,7 +32,7 @@ class ContactRow(NamedTuple):
     created_at: int
     updated_at: int
 
-    def fact(self, project: int, now: int, act: str, cause: str | None = None) -> ContactPointChanged:
+    def fact(self, project: int, now: int, act: str, cause: str | None = None, by: By = None) -> ContactPointChanged:
         """What happened to it."""
         return ContactPointChanged(
             project=project,
@@ -43,6 +43,7 @@ class ContactRow(NamedTuple):
             kind=self.kind,
             act=act,
             cause=cause,
+            by=by,
         )
 
 
@@ -86,8 +87,8 @@ async def contact_rows(tx: Tx, statement: str, **values: object) -> list[Contact
 class Changes:
     """Contact points to write and to remove, with their facts: gathered first, then stored together."""
 
-    def __init__(self, project: int, now: int) -> None:
-        self._project, self._now = project, now
+    def __init__(self, project: int, now: int, by: By = None) -> None:
+        self._project, self._now, self._by = project, now, by
         self._written: dict[Id, ContactRow] = {}
         self._removed: dict[Id, ContactRow] = {}
         self.facts: list[ContactPointChanged] = []
@@ -100,19 +101,19 @@ class Changes:
     def add(self, row: ContactRow) -> None:
         """A new contact point."""
         self._written[row.id] = row
-        self.facts.append(row.fact(self._project, self._now, "added"))
+        self.facts.append(row.fact(self._project, self._now, "added", by=self._by))
 
     def replace(self, row: ContactRow, differs: bool) -> None:
         """One that is there already; if nothing differs only its `updated_at` tells of it."""
         self._written[row.id] = row
         if differs:
-            self.facts.append(row.fact(self._project, self._now, "updated"))
+            self.facts.append(row.fact(self._project, self._now, "updated", by=self._by))
 
     def take(self, row: ContactRow, cause: str | None = None) -> None:
         """One that goes."""
         self._written.pop(row.id, None)
         self._removed[row.id] = row
-        self.facts.append(row.fact(self._project, self._now, "removed", cause))
+        self.facts.append(row.fact(self._project, self._now, "removed", cause, self._by))
 
     async def store(self, tx: Tx) -> None:
         """Writes and removes the rows."""

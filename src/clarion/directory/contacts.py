@@ -9,6 +9,7 @@ from clarion.directory import contact_rows, forms, kinds, policy
 from clarion.directory.contact_rows import ContactDraft, ContactRow
 from clarion.directory.vault import Vault
 from clarion.ledger.bus import Command
+from clarion.ledger.facts import By
 from clarion.model.errors import Invalid
 from clarion.model.ids import Id
 from clarion.model.words import PLATFORMS, Channel
@@ -86,7 +87,7 @@ class Contacts:
         there = await contact_rows.contact_rows(
             tx, contact_rows.WITH_ADDRESS, project=project, lookups=sorted({h for _, h in found})
         )
-        plan = _Plan(self._vault, project, command.now, there)
+        plan = _Plan(self._vault, command, there)
         ids = tuple(plan.place(draft, lookup, keys[draft.recipient]) for draft, lookup in found)
         await plan.changes.store(tx)
         await tx.append(plan.changes.facts)
@@ -101,22 +102,24 @@ class Contacts:
                 await tx.fetch(_LOCK_TOKENS, numbers=numbers)
             owners = {row[0] for row in await tx.fetch(_OWNERS, project=command.project, lookups=tokens)}
         people = {d.recipient for d in command.contacts}
-        return await policy.hold_or_make_blank(tx, command.project, people, command.now, others=owners)
+        return await policy.hold_or_make_blank(tx, command, people, others=owners)
 
     async def remove(self, tx: Tx, command: RemoveContacts) -> int:
         """Handles RemoveContacts."""
-        return await drop(tx, command.project, command.contacts, "removed", command.now, sources=(command.source,))
+        return await drop(
+            tx, command.project, command.contacts, "removed", command.now, sources=(command.source,), by=command.by
+        )
 
 
 class _Plan:
     """Works out, draft by draft, what changes."""
 
-    def __init__(self, vault: Vault, project: int, now: int, there: list[ContactRow]) -> None:
-        self._vault, self._project, self._now = vault, project, now
+    def __init__(self, vault: Vault, command: AddContacts, there: list[ContactRow]) -> None:
+        self._vault, self._project, self._now = vault, command.project, command.now
         self._rows: dict[bytes, dict[tuple[str, str], ContactRow]] = {}
         for row in there:
             self._rows.setdefault(row.lookup, {})[row.source, row.recipient] = row
-        self.changes = contact_rows.Changes(project, now)
+        self.changes = contact_rows.Changes(command.project, command.now, command.by)
 
     def place(self, draft: ContactDraft, lookup: bytes, key: DataKey) -> Id:
         """The id under which the contact point stands from now on."""
@@ -148,10 +151,11 @@ async def drop(
     *,
     cause: str | None = None,
     sources: tuple[str, ...] = contact_rows.SOURCES,
+    by: By = None,
 ) -> int:
     """Removes contact points with their facts and raises their owners' policy; how many were there."""
     await policy.hold(tx, project, {recipient for recipient, _ in pairs})
     gone = await contact_rows.remove(tx, project, pairs, sources)
-    await tx.append(row.fact(project, now, act, cause) for row in gone)
+    await tx.append(row.fact(project, now, act, cause, by) for row in gone)
     await policy.raise_policy(tx, project, {row.recipient for row in gone})
     return len(gone)

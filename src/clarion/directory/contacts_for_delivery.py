@@ -41,7 +41,7 @@ async def open_contacts(tx: Tx, vault: Vault, project: int, pairs: Collection[Pa
 
 async def prune(tx: Tx, project: int, pairs: Collection[Pair], cause: str, now: int) -> int:
     """Removes contact points that a provider says are dead; how many were there."""
-    return await drop(tx, project, pairs, "pruned", now, cause=cause)
+    return await drop(tx, project, pairs, "pruned", now, cause=cause, by="provider")
 
 
 async def suppress(
@@ -61,7 +61,7 @@ async def suppress(
         if (value := vault.value_of(keys.get(row.recipient), project, row)) is not None
     )
     if drafts:
-        await Suppressions(vault).add(tx, AddSuppressions(project=project, now=now, suppressions=drafts))
+        await Suppressions(vault).add(tx, AddSuppressions(project=project, now=now, by="provider", suppressions=drafts))
     return len(drafts)
 
 

@@ -59,9 +59,7 @@ def draft_of(fields: Mapping[str, Any]) -> Draft:
         attributes=forms.optional(fields, "attributes", _attributes),
         quiet_hours=forms.optional(fields, "quiet_hours", windows_text),
         delivery_windows=forms.optional(fields, "delivery_windows", windows_text),
-        attention_budget=forms.optional(
-            fields, "attention_budget", lambda value, where: forms.whole(value, "invalid_attention_budget", where)
-        ),
+        attention_budget=forms.optional(fields, "attention_budget", forms.attention_budget),
     )
 
 

@@ -76,6 +76,11 @@ def whole(value: Any, code: str, where: str) -> int:
     return value
 
 
+def attention_budget(value: Any, where: str) -> int:
+    """The most messages a day over everything."""
+    return whole(value, "invalid_attention_budget", where)
+
+
 def _text_of(normal: Callable[[str, str | None], str], code: str) -> Callable[[Any, str], str]:
     def check(value: Any, where: str) -> str:
         return normal(text(value, code, where, 512), where)

@@ -7,8 +7,10 @@ after the hold stays true until the commit. Ids are held in sorted order, so tha
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from clarion.directory.profiles import Fields
+from clarion.ledger.bus import Command
 from clarion.ledger.facts import RecipientChanged
 from clarion.storage.database import Row, Tx
 from clarion.storage.tables import recipients
@@ -47,12 +49,14 @@ async def hold_or_make(
 
 
 async def hold_or_make_blank(
-    tx: Tx, project: int, ids: Iterable[str], now: int, others: Collection[str] = ()
+    tx: Tx, command: Command[Any], ids: Iterable[str], others: Collection[str] = ()
 ) -> frozenset[str]:
     """Holds people (and `others`, if known) and makes those who are unknown, with their facts: the ids of the made."""
+    project, now = command.project, command.now
     _, made = await hold_or_make(tx, project, dict.fromkeys(ids, Fields()), now, others)
     await tx.append(
-        RecipientChanged(project=project, at=now, recipient=who, fields=[], created=True) for who in sorted(made)
+        RecipientChanged(project=project, at=now, recipient=who, fields=[], created=True, by=command.by)
+        for who in sorted(made)
     )
     return made
 

@@ -10,13 +10,13 @@ from msgspec import UNSET, UnsetType
 
 from clarion.directory import forms, policy
 from clarion.ledger.bus import Command
-from clarion.ledger.facts import PreferenceSet
+from clarion.ledger.facts import AttentionBudgetSet, PreferenceSet
 from clarion.model.errors import Invalid
 from clarion.model.people import Preference
 from clarion.model.rhythm import rhythm
 from clarion.model.words import Channel, OnLimit
 from clarion.storage.database import Tx
-from clarion.storage.tables import preferences
+from clarion.storage.tables import preferences, recipients
 
 #: Preferences that one request may name, and so about as many as a person may have.
 MOST_PREFERENCES = 1_000
@@ -31,6 +31,7 @@ OF_PEOPLE = """
     SELECT recipient, scope, channel, enabled, max_per_hour, max_per_day, on_limit, digest FROM preferences
     WHERE project = :project AND recipient IN :recipients
 """
+_BUDGETS = "SELECT id, attention_budget FROM recipients WHERE project = :project AND id IN :recipients"
 _CLEAR = "DELETE FROM preferences WHERE project = :project AND recipient IN :recipients"
 _INSERTED = ("project", "recipient", "scope", "channel", *_SAYS)
 
@@ -66,13 +67,13 @@ class PreferenceChange(msgspec.Struct, frozen=True, kw_only=True):
     recipient: str
     preferences: tuple[PreferenceDraft, ...]
     replace: bool = False
+    attention_budget: int | UnsetType | None = UNSET
 
 
 class SetPreferences(Command[None], frozen=True, kw_only=True):
-    """Stores preferences, in their order. `by`: api, token or unsubscribe."""
+    """Stores preferences, in their order."""
 
     changes: tuple[PreferenceChange, ...]
-    by: str = "api"
 
 
 def preference_of(fields: Any, where: str) -> PreferenceDraft:
@@ -143,7 +144,7 @@ async def set_preferences(tx: Tx, command: SetPreferences) -> None:
     """Handles SetPreferences. Whoever is unknown becomes known."""
     project, now = command.project, command.now
     people = sorted({change.recipient for change in command.changes})
-    made = await policy.hold_or_make_blank(tx, project, people, now)
+    made = await policy.hold_or_make_blank(tx, command, people)
     before = await kept(tx, project, people)
     after = {who: dict(of_one) for who, of_one in before.items()}
     for change in command.changes:
@@ -174,7 +175,26 @@ async def set_preferences(tx: Tx, command: SetPreferences) -> None:
         [(project, who, scope, channel, *after[who][scope, channel]) for who, scope, channel in sorted(rows)],
     )
     await tx.append(facts)
-    await policy.raise_policy(tx, project, {str(f.recipient) for f in facts} - made)
+    budgets = await _set_budgets(tx, command)
+    await policy.raise_policy(tx, project, {str(f.recipient) for f in (*facts, *budgets)} - made)
+
+
+async def _set_budgets(tx: Tx, command: SetPreferences) -> list[AttentionBudgetSet]:
+    """Stores the budgets that differ. The people are held."""
+    said = {c.recipient: c.attention_budget for c in command.changes if not isinstance(c.attention_budget, UnsetType)}
+    if not said:
+        return []
+    rows = await tx.fetch(_BUDGETS, project=command.project, recipients=sorted(said))
+    changed = sorted(row["id"] for row in rows if row["attention_budget"] != said[row["id"]])
+    await tx.update(
+        recipients, ("project", "id"), ("attention_budget",), [(command.project, who, said[who]) for who in changed]
+    )
+    facts = [
+        AttentionBudgetSet(project=command.project, at=command.now, recipient=who, budget=said[who], by=command.by)
+        for who in changed
+    ]
+    await tx.append(facts)
+    return facts
 
 
 async def kept(tx: Tx, project: int, people: list[str]) -> dict[str, Kept]:

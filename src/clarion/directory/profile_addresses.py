@@ -8,6 +8,7 @@ from clarion.directory import contact_rows
 from clarion.directory.contact_rows import Changes, ContactDraft
 from clarion.directory.kinds import Value
 from clarion.directory.vault import Vault
+from clarion.ledger.facts import By
 from clarion.model.words import ContactKind
 from clarion.storage.database import Tx
 
@@ -15,9 +16,11 @@ from clarion.storage.database import Tx
 Said = Mapping[tuple[str, ContactKind], str | None]
 
 
-async def changes(tx: Tx, vault: Vault, project: int, now: int, said: Said, made: Collection[str]) -> Changes:
+async def changes(
+    tx: Tx, vault: Vault, project: int, now: int, said: Said, made: Collection[str], by: By = None
+) -> Changes:
     """What is to change for the profiles to have these addresses. Who was just `made` has none yet."""
-    result = Changes(project, now)
+    result = Changes(project, now, by)
     if not said:
         return result
     rows = await contact_rows.contact_rows(

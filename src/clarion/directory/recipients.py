@@ -9,7 +9,7 @@ from clarion.directory.drafts import Draft
 from clarion.directory.profiles import POLICY_FIELDS, Fields, Folded, fold
 from clarion.directory.vault import Vault
 from clarion.ledger.bus import Command
-from clarion.ledger.facts import RecipientChanged, RecipientErased
+from clarion.ledger.facts import AttentionBudgetSet, RecipientChanged, RecipientErased
 from clarion.model.errors import Invalid
 from clarion.storage.database import Row, Tx
 from clarion.storage.tables import recipients
@@ -84,7 +84,7 @@ class Recipients:
         before = {who: Fields(*(row[name] for name in Fields._fields)) for who, row in rows.items()}
         people |= {who: fold(fields, drafts[who], command.replace) for who, fields in before.items()}
         said = {(who, kind): value for who, folded in people.items() for kind, value in folded.addresses.items()}
-        addresses = await profile_addresses.changes(tx, self._vault, project, now, said, made)
+        addresses = await profile_addresses.changes(tx, self._vault, project, now, said, made, command.by)
         await addresses.store(tx)
         changed = {who: _names(before.get(who, Fields()), folded.fields) for who, folded in people.items()}
         for fact in addresses.facts:
@@ -93,9 +93,16 @@ class Recipients:
             tx, command, {who: (rows[who], people[who].fields, changed[who]) for who in before if changed[who]}
         )
         await tx.append(
-            RecipientChanged(project=project, at=now, recipient=who, fields=names, created=who in made)
+            RecipientChanged(project=project, at=now, recipient=who, fields=names, created=who in made, by=command.by)
             for who, names in changed.items()
             if names or who in made
+        )
+        await tx.append(
+            AttentionBudgetSet(
+                project=project, at=now, recipient=who, budget=people[who].fields.attention_budget, by=command.by
+            )
+            for who, names in changed.items()
+            if "attention_budget" in names
         )
         await tx.append(addresses.facts)
         return _answers(command, people, made)
@@ -107,7 +114,9 @@ class Recipients:
         await tx.run(_FORGET_SUPPRESSED, project=project, recipients=ids, nothing=b"")
         for statement in _ERASURE:
             there.update(row[0] for row in await tx.fetch(statement, project=project, recipients=ids))
-        await tx.append(RecipientErased(project=project, at=command.now, recipient=who) for who in sorted(there))
+        await tx.append(
+            RecipientErased(project=project, at=command.now, recipient=who, by=command.by) for who in sorted(there)
+        )
         return frozenset(there)
 
 

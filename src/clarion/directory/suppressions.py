@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -111,11 +111,14 @@ class Suppressions:
                 project=project,
                 at=command.now,
                 subject=ids[key],
+                recipient=who,
                 channel=key[0],
                 cause=drafts[key].cause,
                 expires_at=drafts[key].expires_at,
+                by=command.by,
             )
             for key in sorted(changed)
+            for who in _whom(owners, key)
         )
         await policy.raise_policy(tx, project, {who for key in changed for who in owners.get(key, ())})
         return tuple(ids[key] for key in keys)
@@ -161,12 +164,26 @@ async def lift_suppressions(tx: Tx, command: LiftSuppressions) -> int:
     owners = await _hold_owners(tx, project, [(row["channel"], row["lookup"]) for row in listed])
     gone = await tx.fetch(_LIFT, project=project, ids=ids)
     await tx.append(
-        SuppressionLifted(project=project, at=command.now, subject=row["id"], channel=row["channel"]) for row in gone
+        SuppressionLifted(
+            project=project,
+            at=command.now,
+            subject=row["id"],
+            recipient=who,
+            channel=row["channel"],
+            by=command.by,
+        )
+        for row in gone
+        for who in _whom(owners, (row["channel"], row["lookup"]))
     )
     await policy.raise_policy(
         tx, project, {who for row in gone for who in owners.get((row["channel"], row["lookup"]), ())}
     )
     return len(gone)
+
+
+def _whom(owners: Mapping[Key, set[str]], key: Key) -> Sequence[str | None]:
+    """Whom a fact about an address is about: its owners, or nobody known."""
+    return sorted(owners.get(key, ())) or [None]
 
 
 async def _hold_owners(tx: Tx, project: int, keys: Collection[Key]) -> dict[Key, set[str]]:

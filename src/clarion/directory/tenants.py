@@ -13,12 +13,15 @@ from clarion.directory.preferences import plain, preferences_of, shown
 from clarion.ledger.bus import Command
 from clarion.ledger.facts import TenantChanged
 from clarion.model.people import Preference, Tenant
-from clarion.storage.database import Tx
+from clarion.storage.database import Row, Tx
 from clarion.storage.tables import tenants as table
 
 _KNOWN = frozenset({"name", "preferences", "branding", "limits"})
-_COLUMNS = ("project", "id", "name", "preferences", "branding", "limits", "updated_at")
-_BY_ID = "SELECT id, name, preferences, branding, limits FROM tenants WHERE project = :project AND id IN :ids"
+_COLUMNS = ("project", "id", "name", "preferences", "branding", "limits", "policy_version", "updated_at")
+_BY_ID = """
+    SELECT id, name, preferences, branding, limits, policy_version FROM tenants
+    WHERE project = :project AND id IN :ids ORDER BY id
+"""
 
 
 class PutTenants(Command[frozenset[str]], frozen=True, kw_only=True):
@@ -44,7 +47,11 @@ def tenant_of(tenant: str, fields: Mapping[str, Any]) -> Tenant:
 
 
 async def put_tenants(tx: Tx, command: PutTenants) -> frozenset[str]:
-    """Handles PutTenants."""
+    """Handles PutTenants. Other preferences than before have what waits for the tenant's people decided again."""
+    held = await tx.fetch(
+        _BY_ID + tx.lock_rows, project=command.project, ids=sorted({tenant.id for tenant in command.tenants})
+    )
+    before = {row["id"]: row for row in held}
     rows = {
         t.id: (
             command.project,
@@ -53,6 +60,7 @@ async def put_tenants(tx: Tx, command: PutTenants) -> frozenset[str]:
             _json([shown(p) for p in t.preferences]),
             _json(t.branding),
             _json(t.limits),
+            _version(before.get(t.id), _json([shown(p) for p in t.preferences])),
             command.now,
         )
         for t in command.tenants
@@ -60,8 +68,18 @@ async def put_tenants(tx: Tx, command: PutTenants) -> frozenset[str]:
     new = await tx.insert_new(table, _COLUMNS, [rows[who] for who in sorted(rows)], ("id",))
     made = frozenset(row[0] for row in new)
     await tx.upsert(table, _COLUMNS, [rows[who] for who in sorted(rows) if who not in made])
-    await tx.append(TenantChanged(project=command.project, at=command.now, tenant=who) for who in sorted(rows))
+    await tx.append(
+        TenantChanged(project=command.project, at=command.now, tenant=who, by=command.by) for who in sorted(rows)
+    )
     return made
+
+
+def _version(before: Row | None, preferences: str) -> int:
+    """The policy version of a tenant that has these preferences now."""
+    if before is None:
+        return 1
+    version: int = before["policy_version"]
+    return version if before["preferences"] == preferences else version + 1
 
 
 async def tenants(tx: Tx, project: int, ids: Collection[str]) -> dict[str, Tenant]:
@@ -75,6 +93,7 @@ async def tenants(tx: Tx, project: int, ids: Collection[str]) -> dict[str, Tenan
             preferences=_preferences(row["preferences"]),
             branding=msgspec.json.decode(row["branding"]),
             limits=msgspec.json.decode(row["limits"]),
+            policy_version=row["policy_version"],
         )
         for row in await tx.fetch(_BY_ID, project=project, ids=sorted(set(ids)))
     }

@@ -13,9 +13,6 @@ from clarion.storage.tables import subscriptions
 #: Recipients that one request may name.
 MOST_SUBSCRIBERS = 10_000
 
-#: Recipients that one fact names.
-_IN_A_FACT = 1_000
-
 _REMOVE = """
     DELETE FROM subscriptions
     WHERE project = :project AND topic = :topic AND recipient IN :recipients RETURNING recipient
@@ -40,10 +37,10 @@ async def subscribe(tx: Tx, command: Subscribe) -> int:
     """Handles Subscribe."""
     rows = [(command.project, command.topic, who, command.now) for who in sorted(set(command.recipients))]
     new = await tx.insert_new(subscriptions, ("project", "topic", "recipient", "created_at"), rows, ("recipient",))
-    joined = [row[0] for row in new]
+    joined = sorted(row[0] for row in new)
     await tx.append(
-        Subscribed(project=command.project, at=command.now, topic=command.topic, recipients=some)
-        for some in _cut(joined)
+        Subscribed(project=command.project, at=command.now, recipient=who, topic=command.topic, by=command.by)
+        for who in joined
     )
     return len(joined)
 
@@ -55,14 +52,10 @@ async def unsubscribe(tx: Tx, command: Unsubscribe) -> int:
     )
     left = sorted(row[0] for row in gone)
     await tx.append(
-        Unsubscribed(project=command.project, at=command.now, topic=command.topic, recipients=some)
-        for some in _cut(left)
+        Unsubscribed(project=command.project, at=command.now, recipient=who, topic=command.topic, by=command.by)
+        for who in left
     )
     return len(left)
-
-
-def _cut(people: list[str]) -> list[list[str]]:
-    return [people[start : start + _IN_A_FACT] for start in range(0, len(people), _IN_A_FACT)]
 
 
 # --- audiences --------------------------------------------------------------------------------------------------------

@@ -142,7 +142,9 @@ class Acceptance:
         now = command.now
         profiles = [p for _, entry in new for p in entry.draft.profiles]
         if profiles:
-            puts = await self._put_profiles(tx, PutRecipients(project=command.project, now=now, drafts=tuple(profiles)))
+            puts = await self._put_profiles(
+                tx, PutRecipients(project=command.project, now=now, by="event", drafts=tuple(profiles))
+            )
             if refused := next((put.error for put in puts if put.error is not None), None):
                 raise refused
         await tx.insert(tables.events, _EVENT, [self._event_row(now, event, entry) for event, entry in new])

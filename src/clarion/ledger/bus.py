@@ -19,6 +19,7 @@ class Command(msgspec.Struct, Generic[R_co], frozen=True, kw_only=True):
 
     project: int
     now: int
+    by: str | None = None  #: who asks, as facts keep it: see `clarion.ledger.facts.By`
 
 
 Handler = Callable[[Any, Any], Awaitable[Any]]

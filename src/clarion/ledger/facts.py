@@ -17,6 +17,11 @@ from clarion.model.ids import Id
 Stream = Literal["operational", "record"]
 STREAMS: tuple[Stream, ...] = get_args(Stream)
 
+#: Who asked for a change, in `by`: "key:key_..." (an API key), "token" (the person, with a recipient token),
+#: "unsubscribe" (the person, with one click in a message), "provider" (what a provider said), "event" (a profile in an
+#: event's audience) or "cli". None: nobody said.
+By = str | None
+
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The common part. `subject` is the event, notification or other row that the fact tells of."""
@@ -141,12 +146,14 @@ class RecipientChanged(Fact, frozen=True, kw_only=True):
     STREAM: ClassVar[Stream] = "record"
     fields: list[str]
     created: bool = False
+    by: By = None
 
 
 class RecipientErased(Fact, frozen=True, kw_only=True):
     """The person's data key was destroyed with all that only it could open."""
 
     STREAM: ClassVar[Stream] = "record"
+    by: By = None
 
 
 class ContactPointChanged(Fact, frozen=True, kw_only=True):
@@ -157,6 +164,7 @@ class ContactPointChanged(Fact, frozen=True, kw_only=True):
     kind: str
     act: str
     cause: str | None = None
+    by: By = None
 
 
 class PreferenceSet(Fact, frozen=True, kw_only=True):
@@ -171,39 +179,49 @@ class PreferenceSet(Fact, frozen=True, kw_only=True):
     max_per_day: int | None = None
     on_limit: str | None = None
     digest: str | None = None
-    by: str | None = None  #: api, token or unsubscribe
+    by: By = None
+
+
+class AttentionBudgetSet(Fact, frozen=True, kw_only=True):
+    """The most messages a day that the person wants over everything, from now on. None: what the settings say."""
+
+    STREAM: ClassVar[Stream] = "record"
+    budget: int | None = None
+    by: By = None
 
 
 class Subscribed(Fact, frozen=True, kw_only=True):
-    """Recipients joined a topic."""
+    """The recipient joined a topic."""
 
     STREAM: ClassVar[Stream] = "record"
     topic: str
-    recipients: list[str]
+    by: By = None
 
 
 class Unsubscribed(Fact, frozen=True, kw_only=True):
-    """Recipients left a topic."""
+    """The recipient left a topic."""
 
     STREAM: ClassVar[Stream] = "record"
     topic: str
-    recipients: list[str]
+    by: By = None
 
 
 class AddressSuppressed(Fact, frozen=True, kw_only=True):
-    """Subject: the suppression."""
+    """Subject: the suppression. One fact for each recipient who has the address; one without a recipient if nobody."""
 
     STREAM: ClassVar[Stream] = "record"
     channel: str
     cause: str
     expires_at: int | None = None
+    by: By = None
 
 
 class SuppressionLifted(Fact, frozen=True, kw_only=True):
-    """Subject: the suppression."""
+    """Subject: the suppression. Recipients as for `AddressSuppressed`."""
 
     STREAM: ClassVar[Stream] = "record"
     channel: str
+    by: By = None
 
 
 class WorkflowVersionStored(Fact, frozen=True, kw_only=True):
@@ -220,6 +238,7 @@ class TenantChanged(Fact, frozen=True, kw_only=True):
 
     STREAM: ClassVar[Stream] = "record"
     tenant: str
+    by: By = None
 
 
 class KeyCreated(Fact, frozen=True, kw_only=True):

@@ -62,6 +62,11 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     buckets: Mapping[int, Bucket] = {}  #: by step index; a step that isn't named can't be gathered
 
     @property
+    def policy_version(self) -> int:
+        """The person's and the tenant's together. Both only rise: the sum is the same as long as neither changes."""
+        return self.profile.policy_version + (0 if self.tenant is None else self.tenant.policy_version)
+
+    @property
     def priority(self) -> Priority:
         """The event's, else the workflow's."""
         return self.workflow.priority if self.event.priority is None else self.event.priority

@@ -60,3 +60,4 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True):
     preferences: tuple[Preference, ...] = ()
     branding: dict[str, Any] = {}
     limits: dict[str, Any] = {}
+    policy_version: int = 0  #: raised when the preferences change

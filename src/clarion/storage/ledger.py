@@ -63,6 +63,20 @@ async def timeline(tx: Tx, project: int, subjects: Iterable[Id]) -> list[Recorde
     return sorted(found, key=lambda r: (r.fact.at, r.xid, r.position))
 
 
+async def record_of(tx: Tx, project: int, recipient: str, after: Place, limit: int) -> list[Recorded]:
+    """What stands of a person in the record behind a place, at most `limit` facts, the oldest first."""
+    rows = await tx.fetch(
+        f"{_SELECT['record']} WHERE project = :project AND recipient = :recipient "
+        "AND (xid, position) > (:xid, :position) ORDER BY xid, position LIMIT :limit",
+        project=project,
+        recipient=recipient,
+        xid=after.xid,
+        position=after.position,
+        limit=limit,
+    )
+    return [_recorded("record", row) for row in rows]
+
+
 async def lag(tx: Tx, stream: Stream, xid: int, position: int) -> Behind:
     """What stands in a stream after a place, also what isn't safe to read yet."""
     row = await tx.first(

@@ -175,6 +175,7 @@ tenants = _table(
     _text("preferences"),  # JSON
     _text("branding"),  # JSON
     _text("limits"),  # JSON
+    _number("policy_version"),  # raised when the preferences change: what waits is decided again
     _at("updated_at"),
 )
 

@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
 from clarion.bootstrap import Clarion
+from clarion.model import ids
 from clarion.model.errors import Forbidden, Invalid
 from clarion.model.words import Role
 from clarion.security.keys import Principal
@@ -66,6 +67,7 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("GET", "/v1/recipients/{id}/preferences"): Permission.PREFERENCES_READ,
     ("PUT", "/v1/recipients/{id}/preferences"): Permission.PREFERENCES_WRITE,
     ("PATCH", "/v1/recipients/{id}/preferences"): Permission.PREFERENCES_WRITE,
+    ("GET", "/v1/recipients/{id}/consent"): Permission.PREFERENCES_READ,
     ("POST", "/v1/topics/{key}/subscriptions"): Permission.TOPICS_WRITE,
     ("GET", "/v1/topics/{key}/subscriptions"): Permission.TOPICS_READ,
     ("POST", "/v1/topics/{key}/subscriptions/remove"): Permission.TOPICS_WRITE,
@@ -191,6 +193,11 @@ async def _within_rate(clarion: Clarion, bucket: str) -> None:
 async def project(request: Request, principal: Annotated[Principal, Depends(caller)]) -> int:
     """The project that a request is about: the key's own, or for a key of all projects the one it names."""
     return await clarion_of(request).keys.project_of(principal, request.headers.get("clarion-project"))
+
+
+def by(principal: Principal) -> str:
+    """Who asks for a change, as facts keep it."""
+    return f"key:{ids.show(ids.API_KEY, principal.key_id)}"
 
 
 Caller = Annotated[Principal, Depends(caller)]

@@ -1,6 +1,7 @@
 """Version 1 of the HTTP API: one module a noun. `ROUTERS` is all of it; `clarion.web.access` says who may call what."""
 
 from clarion.web.api import (
+    consent,
     contacts,
     decisions,
     events,
@@ -24,6 +25,7 @@ ROUTERS = (
     recipients.router,
     contacts.router,
     preferences.router,
+    consent.router,
     inbox.router,
     stream.router,
     topics.router,

@@ -17,7 +17,7 @@ from clarion.model import ids
 from clarion.model.errors import NotFound
 from clarion.model.words import ContactKind
 from clarion.security.keys import Principal
-from clarion.web.access import App, Caller, Project
+from clarion.web.access import App, Caller, Project, by
 from clarion.web.api.recipients import see
 from clarion.web.bodies import Body
 from clarion.web.shapes import read_id
@@ -61,19 +61,19 @@ class ContactBody(Body):
 @router.post("/v1/recipients/{id}/devices", status_code=201)
 async def add_device(id: str, body: DeviceBody, app: App, project: Project, caller: Caller) -> dict[str, str]:
     """Registers a device. A token that somebody else had is theirs no more: one device has one owner."""
-    new = await _add(app, project, device_of(forms.recipient_id(id), body.said()))
+    new = await _add(app, project, caller, device_of(forms.recipient_id(id), body.said()))
     return {"id": ids.show(ids.DEVICE, new)}
 
 
 @router.post("/v1/recipients/{id}/contacts", status_code=201)
 async def add_contact(id: str, body: ContactBody, app: App, project: Project, caller: Caller) -> dict[str, str]:
     """Adds an address for chat, webhooks, or a further one for email and SMS."""
-    new = await _add(app, project, contact_of(forms.recipient_id(id), body.said()))
+    new = await _add(app, project, caller, contact_of(forms.recipient_id(id), body.said()))
     return {"id": ids.show(ids.CONTACT, new)}
 
 
-async def _add(app: App, project: int, draft: ContactDraft) -> ids.Id:
-    (new,) = await app.bus.send(AddContacts(project=project, now=app.clock.now(), contacts=(draft,)))
+async def _add(app: App, project: int, caller: Principal, draft: ContactDraft) -> ids.Id:
+    (new,) = await app.bus.send(AddContacts(project=project, now=app.clock.now(), by=by(caller), contacts=(draft,)))
     return new
 
 
@@ -119,16 +119,17 @@ def _times(contact: Contact) -> dict[str, str | None]:
 @router.delete("/v1/recipients/{id}/devices/{device_id}", status_code=204)
 async def remove_device(id: str, device_id: str, app: App, project: Project, caller: Caller) -> None:
     """Forgets a device."""
-    await _remove(app, project, id, read_id(ids.DEVICE, device_id), "device")
+    await _remove(app, project, caller, id, read_id(ids.DEVICE, device_id), "device")
 
 
 @router.delete("/v1/recipients/{id}/contacts/{contact_id}", status_code=204)
 async def remove_contact(id: str, contact_id: str, app: App, project: Project, caller: Caller) -> None:
     """Forgets a further address."""
-    await _remove(app, project, id, read_id(ids.CONTACT, contact_id), "contact")
+    await _remove(app, project, caller, id, read_id(ids.CONTACT, contact_id), "contact")
 
 
-async def _remove(app: App, project: int, recipient: str, contact: ids.Id, source: str) -> None:
+async def _remove(app: App, project: int, caller: Principal, recipient: str, contact: ids.Id, source: str) -> None:
     pair = (forms.recipient_id(recipient), contact)
-    if not await app.bus.send(RemoveContacts(project=project, now=app.clock.now(), contacts=(pair,), source=source)):
+    command = RemoveContacts(project=project, now=app.clock.now(), by=by(caller), contacts=(pair,), source=source)
+    if not await app.bus.send(command):
         raise NotFound(f"this recipient has no {source} with this id")

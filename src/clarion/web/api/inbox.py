@@ -226,7 +226,7 @@ async def patch_own_profile(body: ProfileBody, app: App, person: Person) -> dict
     """Sets zone and quiet hours."""
     await _not_erased(app, person)
     draft = draft_of({**body.said(), "id": person.recipient})
-    command = PutRecipients(project=person.project, now=app.clock.now(), drafts=(draft,))
+    command = PutRecipients(project=person.project, now=app.clock.now(), by="token", drafts=(draft,))
     (put,) = await app.bus.send(command)
     if put.error is not None:
         raise put.error

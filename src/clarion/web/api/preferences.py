@@ -11,13 +11,13 @@ from pydantic import Field, SkipValidation
 from clarion.decisions.rules.effective import effective
 from clarion.directory import forms
 from clarion.directory.preferences import PreferenceChange, SetPreferences, preferences_of, shown
-from clarion.directory.reads import load_people
+from clarion.directory.reads import Person, load_people
 from clarion.directory.tenants import tenants
 from clarion.model.errors import NotFound
 from clarion.model.people import Preference, Tenant
 from clarion.model.words import Channel
 from clarion.model.workflow import Workflow
-from clarion.web.access import App, Caller, Project
+from clarion.web.access import App, Caller, Project, by
 from clarion.web.bodies import Body
 
 router = APIRouter(tags=["preferences"])
@@ -40,6 +40,9 @@ class PreferencesBody(Body):
     """Preferences; of those with the same type or category and channel the later adds to the earlier."""
 
     preferences: SkipValidation[list[PreferenceBody]]
+    attention_budget: SkipValidation[
+        Annotated[int | None, Field(description="messages a day over everything; absent: left alone, null: cleared")]
+    ] = None
 
 
 @router.get("/v1/recipients/{id}/preferences")
@@ -65,7 +68,7 @@ async def put_preferences(
     caller: Caller,
 ) -> dict[str, Any]:
     """Replaces all that the person has said; an unknown person becomes known."""
-    return await store(app, project, forms.recipient_id(id), body, replace=True, by="api")
+    return await store(app, project, forms.recipient_id(id), body, replace=True, by=by(caller))
 
 
 @router.patch("/v1/recipients/{id}/preferences")
@@ -77,25 +80,32 @@ async def patch_preferences(
     caller: Caller,
 ) -> dict[str, Any]:
     """Adds to what the person has said; null clears a field."""
-    return await store(app, project, forms.recipient_id(id), body, replace=False, by="api")
+    return await store(app, project, forms.recipient_id(id), body, replace=False, by=by(caller))
 
 
 async def store(app: App, project: int, who: str, body: PreferencesBody, *, replace: bool, by: str) -> dict[str, Any]:
-    """Stores a person's preferences and shows them. `by`: api or token."""
-    change = PreferenceChange(recipient=who, preferences=preferences_of(body.preferences), replace=replace)
+    """Stores a person's preferences and shows them."""
+    change = PreferenceChange(
+        recipient=who,
+        preferences=preferences_of(body.preferences),
+        replace=replace,
+        attention_budget=forms.optional(body.said(), "attention_budget", forms.attention_budget),
+    )
     await app.bus.send(SetPreferences(project=project, now=app.clock.now(), changes=(change,), by=by))
     return await explicit(app, project, who)
 
 
 async def explicit(app: App, project: int, who: str, known: bool = True) -> dict[str, Any]:
-    """What a person has said. Raises NotFound if the person must be `known`."""
-    said = await _said(app, project, who, known)
-    return {"preferences": [shown(one) for one in sorted(said, key=_order)]}
+    """What a person has said, the attention budget too. Raises NotFound if the person must be `known`."""
+    person = await _person(app, project, who, known)
+    said = {"preferences": [shown(one) for one in sorted(person.preferences, key=_order)]}
+    budget = person.profile.attention_budget
+    return said if budget is None else {**said, "attention_budget": budget}
 
 
 async def resolved(app: App, project: int, who: str, tenant: str | None = None, known: bool = True) -> dict[str, Any]:
     """What holds for a person, for every current workflow and its channels. Raises NotFound, as `explicit`."""
-    said = await _said(app, project, who, known)
+    said = (await _person(app, project, who, known)).preferences
     context = None
     if tenant is not None:
         context = (await app.db.read(lambda tx: tenants(tx, project, [tenant]))).get(tenant)
@@ -103,11 +113,11 @@ async def resolved(app: App, project: int, who: str, tenant: str | None = None, 
     return {"preferences": [_held(w, c, said, context) for w in workflows for c in w.channels]}
 
 
-async def _said(app: App, project: int, who: str, known: bool) -> tuple[Preference, ...]:
+async def _person(app: App, project: int, who: str, known: bool) -> Person:
     person = (await app.db.read(lambda tx: load_people(tx, project, [who], app.clock.now())))[who]
     if known and not person.profile.known:
         raise NotFound("there is no recipient with this id in this project")
-    return person.preferences
+    return person
 
 
 def _order(one: Preference) -> tuple[str, str, str]:

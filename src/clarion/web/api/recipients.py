@@ -17,7 +17,7 @@ from clarion.model.words import ContactKind
 from clarion.security.addresses import mask
 from clarion.security.keys import Principal
 from clarion.security.roles import Permission, allows
-from clarion.web.access import App, Caller, Project
+from clarion.web.access import App, Caller, Project, by
 from clarion.web.bodies import Body, at_most, error_of
 from clarion.web.shapes import Cursor, Limit, page, text_cursor, write_cursor
 
@@ -97,7 +97,7 @@ async def patch_recipient(
 async def _store(
     app: App, project: int, caller: Principal, response: Response, draft: Draft, replace: bool
 ) -> dict[str, Any]:
-    command = PutRecipients(project=project, now=app.clock.now(), drafts=(draft,), replace=replace)
+    command = PutRecipients(project=project, now=app.clock.now(), by=by(caller), drafts=(draft,), replace=replace)
     (put,) = await app.bus.send(command)
     if put.error is not None:
         raise put.error
@@ -137,7 +137,8 @@ async def get_recipient(id: str, app: App, project: Project, caller: Caller) -> 
 async def erase_recipient(id: str, app: App, project: Project, caller: Caller) -> None:
     """Erases a person: destroys the data key, and all that only it opens. There is no way back."""
     who = forms.recipient_id(id)
-    if not await app.bus.send(EraseRecipients(project=project, now=app.clock.now(), recipients=(who,))):
+    command = EraseRecipients(project=project, now=app.clock.now(), by=by(caller), recipients=(who,))
+    if not await app.bus.send(command):
         raise NotFound("there is no recipient with this id in this project")
 
 
@@ -167,7 +168,8 @@ async def put_recipients(body: RecipientsBody, app: App, project: Project, calle
     puts: list[Put] = []
     for start in range(0, len(drafts), TOGETHER):
         some = tuple(drafts[start : start + TOGETHER])
-        puts += await app.bus.send(PutRecipients(project=project, now=app.clock.now(), drafts=some))
+        command = PutRecipients(project=project, now=app.clock.now(), by=by(caller), drafts=some)
+        puts += await app.bus.send(command)
     answers = iter(puts)
     return {"results": [_answer(next(answers)) if isinstance(r, Draft) else r for r in results]}
 

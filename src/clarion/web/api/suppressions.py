@@ -15,7 +15,7 @@ from clarion.model import ids
 from clarion.model.errors import NotFound
 from clarion.model.words import CHANNEL_OF
 from clarion.security.keys import Principal
-from clarion.web.access import App, Caller, Project
+from clarion.web.access import App, Caller, Project, by
 from clarion.web.api.recipients import see
 from clarion.web.bodies import Body
 from clarion.web.shapes import Cursor, Limit, id_cursor, page, read_id, write_cursor
@@ -40,7 +40,7 @@ async def add_suppression(body: SuppressionBody, app: App, project: Project, cal
     """Suppresses an address; one that is suppressed already gets the new cause and expiry."""
     now = app.clock.now()
     draft = suppression_of(body.said(), now)
-    (new,) = await app.bus.send(AddSuppressions(project=project, now=now, suppressions=(draft,)))
+    (new,) = await app.bus.send(AddSuppressions(project=project, now=now, by=by(caller), suppressions=(draft,)))
     return {"id": ids.show(ids.SUPPRESSION, new)}
 
 
@@ -80,5 +80,6 @@ def _shown(view: SuppressionView, caller: Principal) -> dict[str, Any]:
 async def lift_suppression(id: str, app: App, project: Project, caller: Caller) -> None:
     """Takes an address off the list."""
     which = read_id(ids.SUPPRESSION, id)
-    if not await app.bus.send(LiftSuppressions(project=project, now=app.clock.now(), suppressions=(which,))):
+    command = LiftSuppressions(project=project, now=app.clock.now(), by=by(caller), suppressions=(which,))
+    if not await app.bus.send(command):
         raise NotFound("there is no suppression with this id in this project")

@@ -12,7 +12,7 @@ from clarion.directory.preferences import shown
 from clarion.directory.tenants import PutTenants, tenant_of, tenants
 from clarion.model.errors import NotFound
 from clarion.model.people import Tenant
-from clarion.web.access import App, Caller, Project
+from clarion.web.access import App, Caller, Project, by
 from clarion.web.api.preferences import PreferenceBody
 from clarion.web.bodies import Body
 
@@ -41,7 +41,7 @@ async def put_tenant(
 ) -> dict[str, Any]:
     """Replaces a tenant."""
     tenant = tenant_of(id, body.said())
-    new = await app.bus.send(PutTenants(project=project, now=app.clock.now(), tenants=(tenant,)))
+    new = await app.bus.send(PutTenants(project=project, now=app.clock.now(), by=by(caller), tenants=(tenant,)))
     response.status_code = 201 if new else 200
     return _shown(tenant)
 

@@ -11,7 +11,7 @@ from clarion.clock import rfc3339
 from clarion.directory import forms, views
 from clarion.directory.topics import MOST_SUBSCRIBERS, Subscribe, Unsubscribe
 from clarion.model.errors import NotFound
-from clarion.web.access import App, Caller, Project
+from clarion.web.access import App, Caller, Project, by
 from clarion.web.bodies import Body, at_most
 from clarion.web.shapes import Cursor, Limit, page, text_cursor, write_cursor
 
@@ -32,14 +32,18 @@ class SubscribersBody(Body):
 @router.post("/v1/topics/{key}/subscriptions")
 async def subscribe(key: str, body: SubscribersBody, app: App, project: Project, caller: Caller) -> dict[str, int]:
     """Subscribes people; answers how many weren't subscribed yet."""
-    command = Subscribe(project=project, now=app.clock.now(), topic=forms.topic_key(key), recipients=body.ids())
+    command = Subscribe(
+        project=project, now=app.clock.now(), by=by(caller), topic=forms.topic_key(key), recipients=body.ids()
+    )
     return {"subscribed": await app.bus.send(command)}
 
 
 @router.post("/v1/topics/{key}/subscriptions/remove")
 async def unsubscribe(key: str, body: SubscribersBody, app: App, project: Project, caller: Caller) -> dict[str, int]:
     """Unsubscribes people; answers how many were subscribed."""
-    command = Unsubscribe(project=project, now=app.clock.now(), topic=forms.topic_key(key), recipients=body.ids())
+    command = Unsubscribe(
+        project=project, now=app.clock.now(), by=by(caller), topic=forms.topic_key(key), recipients=body.ids()
+    )
     return {"removed": await app.bus.send(command)}
 
 
@@ -47,7 +51,9 @@ async def unsubscribe(key: str, body: SubscribersBody, app: App, project: Projec
 async def unsubscribe_one(key: str, recipient: str, app: App, project: Project, caller: Caller) -> None:
     """Unsubscribes one person."""
     who = forms.recipient_id(recipient, "recipient")
-    command = Unsubscribe(project=project, now=app.clock.now(), topic=forms.topic_key(key), recipients=(who,))
+    command = Unsubscribe(
+        project=project, now=app.clock.now(), by=by(caller), topic=forms.topic_key(key), recipients=(who,)
+    )
     if not await app.bus.send(command):
         raise NotFound("this recipient isn't subscribed to this topic")
 

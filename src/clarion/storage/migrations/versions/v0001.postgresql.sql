@@ -344,6 +344,7 @@ CREATE TABLE tenants (
   preferences TEXT NOT NULL, 
   branding TEXT NOT NULL, 
   limits TEXT NOT NULL, 
+  policy_version INTEGER NOT NULL, 
   updated_at BIGINT NOT NULL, 
   PRIMARY KEY (project, id)
 );
