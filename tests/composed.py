@@ -13,12 +13,21 @@ import msgspec
 from clarion.bootstrap import Clarion
 from clarion.clock import Clock
 from clarion.deliveries import notifications as reading
-from clarion.deliveries.interface import Limits, ProviderConfig, Report, SendProvider, Services
+from clarion.deliveries.callbacks import read_delivery
+from clarion.deliveries.interface import (
+    BadSignature,
+    Callback,
+    Limits,
+    ProviderConfig,
+    Report,
+    SendProvider,
+    Services,
+)
 from clarion.directory.drafts import draft_of
 from clarion.directory.recipients import PutRecipients
 from clarion.events.accept import Accepted
 from clarion.events.intake import read_event
-from clarion.model.delivery import Message, Outcome, accepted
+from clarion.model.delivery import Message, Outcome, Receipt, accepted
 from clarion.model.errors import Invalid
 from clarion.model.ids import Id
 from clarion.model.words import Channel, DeliveryState
@@ -48,6 +57,16 @@ class Scripted(SendProvider):
             self.sent.append(message)
             await self.open.wait()
             report(message.delivery_id, self.answer(message))
+
+
+class Reporting(Scripted):
+    """A scripted provider that sends receipts: a JSON list in the form of `Receipt`, ids shown, signed by a header."""
+
+    def receipts_in(self, callback: Callback) -> list[Receipt]:
+        if callback.headers.get("x-signature") != f"{self.name} was it":
+            raise BadSignature("the header x-signature isn't ours")
+        told = msgspec.json.decode(callback.body, type=list[dict[str, Any]])
+        return [msgspec.convert({**r, "delivery_id": read_delivery(r.get("delivery_id"))}, Receipt) for r in told]
 
 
 class Installation:
@@ -140,7 +159,12 @@ def outcomes(notifications: Sequence[Mapping[str, Any]], channel: str = "email")
     }
 
 
-async def compose(folder: Path, environment: Mapping[str, str], clock: Clock | None = None) -> Installation:
+async def compose(
+    folder: Path,
+    environment: Mapping[str, str],
+    clock: Clock | None = None,
+    scripted: Mapping[str, Scripted] | None = None,
+) -> Installation:
     """An installation that mails through the scripted providers `first` and `second`; its engine doesn't run yet."""
     settings = load(
         None,
@@ -150,16 +174,19 @@ async def compose(folder: Path, environment: Mapping[str, str], clock: Clock | N
             **environment,
         },
     )
-    scripted = {name: Scripted(name) for name in ("first", "second")}
+    scripted = scripted or {name: Scripted(name) for name in ("first", "second")}
     return Installation(await Clarion.open(settings, clock, scripted), scripted)
 
 
 @asynccontextmanager
 async def working(
-    folder: Path, environment: Mapping[str, str], clock: Clock | None = None
+    folder: Path,
+    environment: Mapping[str, str],
+    clock: Clock | None = None,
+    scripted: Mapping[str, Scripted] | None = None,
 ) -> AsyncIterator[Installation]:
     """An installation at work."""
-    installation = await compose(folder, environment, clock)
+    installation = await compose(folder, environment, clock, scripted)
     try:
         await installation.clarion.work()
         yield installation

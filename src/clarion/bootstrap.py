@@ -24,6 +24,8 @@ from clarion.deliveries.outbox import Outbox
 from clarion.deliveries.outcomes import Outcomes
 from clarion.deliveries.pace import Pace
 from clarion.deliveries.providers import build
+from clarion.deliveries.receipts import Receipts, RecordReceipts
+from clarion.deliveries.reception import Reception
 from clarion.deliveries.rendering import Renderer
 from clarion.deliveries.routes import Routes
 from clarion.deliveries.unusable import UnusableAddresses
@@ -45,6 +47,7 @@ from clarion.ledger.bus import Command, CommandBus, Handler
 from clarion.limits.embedded import EmbeddedLimits
 from clarion.limits.interface import LimitsStore
 from clarion.limits.rates import ApiRates
+from clarion.model.delivery import Receipt
 from clarion.model.errors import Misconfigured
 from clarion.model.ids import Id
 from clarion.model.jobs import DECIDE, Job
@@ -89,7 +92,9 @@ class Clarion:
         self.catalogue = Catalogue(db)
         self.limits = limits
         self.api_rates = ApiRates(limits, settings.api.rate_per_second, settings.api.burst)
+        self.addresses = UnusableAddresses(self.vault)
         self.bus = CommandBus(self._handlers(), db.write)
+        self.reception = Reception(db, self.bus, clock, limits.observe)
         self.keys = api_keys.Keys(db, clock)
         self.links = Links(settings.url, ring, clock)
         self.outbox = Outbox(db, self.vault)
@@ -97,8 +102,7 @@ class Clarion:
         self.http = HttpClient(clock)
         services = Services(
             http=self.http, store_inbox=InboxStore(db, self.vault, self.live.nudge).store,
-            store_outbox=self.outbox.store,
-            callback_url=lambda name: f"{settings.url}/v1/callbacks/{name}",
+            store_outbox=self.outbox.store, callback_url=self.callback_url, receive=self.receive,
         )  # fmt: skip
         self.providers = _providers(settings, services, providers)
         self.routes = Routes(self.providers, settings.chains)
@@ -136,6 +140,7 @@ class Clarion:
             suppressions.AddSuppressions: suppressions.Suppressions(self.vault).add,
             suppressions.LiftSuppressions: suppressions.lift_suppressions,
             tenants.PutTenants: tenants.put_tenants,
+            RecordReceipts: Receipts(self.addresses).record,
             TouchNotifications: touch,
             ReadAll: read_all,
             StoreWorkflows: self.catalogue.store,
@@ -211,8 +216,8 @@ class Clarion:
             max_delay_ms=round(chain.max_delay_seconds * SECOND),
         )
         outcomes = Outcomes(
-            self.db, self.clock, self.routes.chain_of, policy, UnusableAddresses(self.vault), self.limits,
-            self._on_unknown, lambda name: self.providers[name].idempotent,
+            self.db, self.clock, self.routes.chain_of, policy, self.addresses, self.limits,
+            self._on_unknown, self.providers, self.reception,
         )  # fmt: skip
         renderer = Renderer(self.db, self.vault, self.catalogue, self._open_data, self.links)
         dispatcher = Dispatcher(
@@ -225,7 +230,8 @@ class Clarion:
         hours = self.settings.deliveries.unknown_ttl_hours
         self.engine = EmbeddedEngine(
             self.db, self.clock, self.workers, Decider(*common), Reviewer(*common), dispatcher, self.projections,
-            Sweeper(self.db, self.clock, self.workers, outcomes, hours, alone=True), self.catalogue.refresh,
+            Sweeper(self.db, self.clock, self.workers, outcomes, self.reception, hours, alone=True),
+            self.catalogue.refresh,
         )  # fmt: skip
         await self.engine.start()
 
@@ -255,6 +261,14 @@ class Clarion:
 
     async def _announce_events(self, accepted: Sequence[Accepted]) -> None:
         await self.announce([Job(DECIDE, priority) for priority in sorted({a.priority for a in accepted})])
+
+    def callback_url(self, provider: str) -> str:
+        """Where a provider of this name reports to."""
+        return f"{self.settings.url}/v1/callbacks/{provider}"
+
+    async def receive(self, provider: str, receipts: Sequence[Receipt]) -> None:
+        """Records receipts of the provider of this name; answers after the commit. Raises Unavailable."""
+        await self.reception.receive(provider, self.providers[provider].channel, receipts)
 
     def _seal_data(self, project: int, event: Id, plain: bytes) -> bytes:
         return self.ring.seal(plain, binding(project, Purpose.EVENT, event))

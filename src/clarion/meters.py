@@ -19,6 +19,8 @@ BATCH = Histogram("clarion_batch_size", "Rows of one batch, by stage", ["stage"]
 BATCH_SECONDS = Histogram("clarion_batch_seconds", "Seconds that one batch took, by stage", ["stage"], buckets=_SECONDS)
 EVENTS = Counter("clarion_events_accepted", "Events stored; a repeat of a key isn't one")
 ATTEMPTS = Counter("clarion_attempts", "Attempts that ended, by provider and outcome", ["provider", "outcome"])
+RECEIPTS = Counter("clarion_receipts", "Receipts that came, by provider and event", ["provider", "event"])
+LOST = Counter("clarion_receipts_unmatched", "Receipts about nothing that is known here", ["provider"])
 FAILURES = Counter("clarion_work_failures", "Rounds of work that failed and are tried again, by kind of work", ["work"])
 
 STAGES = ("accept", "decide", "claim", "record", "project")

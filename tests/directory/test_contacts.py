@@ -165,13 +165,21 @@ async def test_a_dead_token_is_pruned(desk: Desk) -> None:
     dead, alive = await desk.device("ada", token="t1"), await desk.device("ada", token="t2")
     version = await desk.version("ada")
 
-    pairs = [("ada", dead), ("bea", dead)]
+    pairs = dict.fromkeys([("ada", dead), ("bea", dead)], NOW)
     assert await desk.db.write(lambda tx: prune(tx, 1, pairs, "UNREGISTERED", NOW)) == 1
     assert [c.id for c in (await desk.person("ada")).contacts] == [alive]
     assert await desk.version("ada") == version + 1
     assert (await changes(desk))[-1] == ("ada", "pruned", "UNREGISTERED")
     assert await desk.db.write(lambda tx: prune(tx, 1, pairs, "UNREGISTERED", NOW)) == 0
     assert await desk.version("ada") == version + 1
+
+
+async def test_a_token_that_was_registered_again_since_it_was_dead_lives(desk: Desk) -> None:
+    token = await desk.device("ada", token="t1")
+    assert await desk.device("ada", token="t1", now=NOW + 10) == token
+
+    assert await desk.db.write(lambda tx: prune(tx, 1, {("ada", token): NOW + 9}, "UNREGISTERED", NOW + 20)) == 0
+    assert await desk.db.write(lambda tx: prune(tx, 1, {("ada", token): NOW + 10}, "UNREGISTERED", NOW + 20)) == 1
 
 
 async def test_a_bounced_address_is_suppressed_for_everybody_who_has_it(desk: Desk) -> None:

@@ -26,13 +26,14 @@ class Answer(NamedTuple):
 
 async def call(
     app: ASGIApp, method: str, path: str, body: Any = None, *, raw: bytes | None = None, key: str | None = None,
-    query: dict[str, Any] | None = None,
+    query: dict[str, Any] | None = None, headers: dict[str, str] | None = None,
 ) -> Answer:  # fmt: skip
     """One request. `raw` is sent as it is, `body` as JSON; `path` may hold %-escapes."""
     content = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
-    headers = [(b"host", b"test"), (b"content-type", b"application/json")]
+    sent_headers = [(b"host", b"test"), (b"content-type", b"application/json")]
+    sent_headers += [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
     if key is not None:
-        headers.append((b"authorization", f"Bearer {key}".encode()))
+        sent_headers.append((b"authorization", f"Bearer {key}".encode()))
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -43,7 +44,7 @@ async def call(
         "raw_path": path.encode(),
         "query_string": urlencode(query or {}).encode(),
         "root_path": "",
-        "headers": headers,
+        "headers": sent_headers,
         "server": ("test", 80),
         "client": ("127.0.0.1", 1),
     }

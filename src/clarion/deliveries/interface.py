@@ -183,6 +183,14 @@ class Provider(ABC):
     limits: Limits
     max_in_flight: int = 100  #: sends at once in a process; whoever calls `carry.deliver` sees to it
     idempotent: bool = False  #: the provider itself drops a second message with the same id: resending is safe
+    #: Says later what became of a message. True by itself where `receipts_in` or `read_callback` is written.
+    sends_receipts: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "sends_receipts" not in vars(cls):
+            reads = (cls.receipts_in, cls.read_callback) != (Provider.receipts_in, Provider.read_callback)
+            cls.sends_receipts = cls.sends_receipts or reads
 
     def __init__(self, config: ProviderConfig, services: Services) -> None:
         """Takes what the settings say, `env:` names read; raises Misconfigured. Subclasses read their `config` here."""

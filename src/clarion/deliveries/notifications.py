@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from clarion.ledger.facts import DeliveryAttempted, Fact, NotificationDecided
+from clarion.ledger.facts import DeliveryAttempted, Fact, NotificationDecided, ReceiptRecorded
 from clarion.model import ids
 from clarion.model.errors import NotFound
 from clarion.model.ids import Id
@@ -75,7 +75,7 @@ async def _with_deliveries(tx: Tx, rows: Sequence[Row]) -> list[dict[str, Any]]:
     deliveries: dict[Id, list[dict[str, Any]]] = defaultdict(list)
     found = await deliveries_of(tx, _DELIVERY, keys)
     # After the deliveries: a state that is shown has its attempt in the ledger already.
-    attempts = await _attempts(tx, keys)
+    attempts, receipts = await _history(tx, keys)
     for d in sorted(found, key=lambda d: (d["step"], bytes(d["id"]))):
         shown_id = ids.show(ids.DELIVERY, bytes(d["id"]))
         deliveries[bytes(d["notification_id"])].append(
@@ -88,6 +88,7 @@ async def _with_deliveries(tx: Tx, rows: Sequence[Row]) -> list[dict[str, Any]]:
                 "due_at": d["due_at"],
                 "step": d["step"],
                 "attempts": attempts.get(shown_id, []),
+                "receipts": receipts.get(shown_id, []),
             }
         )
     names = ("workflow", "version", "recipient", "tenant", "category", "created_at", "seen_at", "read_at")
@@ -102,18 +103,26 @@ async def _with_deliveries(tx: Tx, rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-async def _attempts(tx: Tx, keys: Iterable[tuple[int, Id]]) -> dict[str, list[dict[str, Any]]]:
-    """Attempts by shown delivery id, oldest first: they are facts, and stand nowhere else."""
+#: What is told of deliveries, by shown delivery id.
+History = dict[str, list[dict[str, Any]]]
+
+
+async def _history(tx: Tx, keys: Iterable[tuple[int, Id]]) -> tuple[History, History]:
+    """Attempts and receipts, oldest first: they are facts, and stand nowhere else."""
     by_project: dict[int, list[Id]] = defaultdict(list)
     for project, notification_id in keys:
         by_project[project].append(notification_id)
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    attempts: History = defaultdict(list)
+    receipts: History = defaultdict(list)
     for project, subjects in by_project.items():
         for recorded in await facts_of(tx, project, subjects):
             fact = recorded.fact
             if isinstance(fact, DeliveryAttempted):
-                found[fact.delivery].append(_attempt(fact))
-    return found
+                attempts[fact.delivery].append(_attempt(fact))
+            elif isinstance(fact, ReceiptRecorded):
+                said = {"event": fact.event, "at": fact.at, "provider": fact.provider, "code": fact.code}
+                receipts[fact.delivery].append(said)
+    return attempts, receipts
 
 
 def _attempt(fact: DeliveryAttempted) -> dict[str, Any]:

@@ -17,12 +17,18 @@ from clarion import meters
 from clarion.clock import Clock, monotonic
 from clarion.deliveries.chain import ChainPolicy, Next, RetryAt, Settled, Standing, after
 from clarion.deliveries.claim import Claimed, kinds_of, leased
+from clarion.deliveries.early import taken
+from clarion.deliveries.interface import Provider
+from clarion.deliveries.receipts import Recorded
+from clarion.deliveries.reception import Reception
+from clarion.deliveries.unusable import Unusable
 from clarion.ledger.facts import DeliveryAttempted, DeliverySettled
 from clarion.limits.interface import LimitsStore
 from clarion.limits.unused import Ended, give_back
 from clarion.model import ids
 from clarion.model.decision import SlotRequest
 from clarion.model.delivery import Outcome, failed
+from clarion.model.errors import Unavailable
 from clarion.model.ids import Id
 from clarion.model.words import Channel, ContactKind, DeliveryState, OutcomeKind, Reason
 from clarion.storage import Database, Lane, Tx, tables
@@ -50,12 +56,17 @@ class Attempt(NamedTuple):
     expires_at: int | None
 
 
+class Stored(NamedTuple):
+    """What is left to do once outcomes are committed."""
+
+    unused: list[SlotRequest]  #: slots to release
+    heard: Recorded | None  #: what receipts that had come before came to
+
+
 class Addresses(Protocol):
     """What becomes of contact points that a provider says can't be used."""
 
-    async def mark_unusable(
-        self, tx: Tx, unusable: Sequence[tuple[int, str, Id, Channel, OutcomeKind]], now: int
-    ) -> None: ...
+    async def mark_unusable(self, tx: Tx, words: Sequence[Unusable], now: int) -> None: ...
 
 
 ChainOf = Callable[[Channel, ContactKind | None], tuple[str, ...]]
@@ -73,11 +84,14 @@ class Outcomes:
         addresses: Addresses,
         limits: LimitsStore,
         on_unknown: Callable[[int, str, int], Awaitable[str]],
-        idempotent: Callable[[str], bool],
+        providers: Mapping[str, Provider],
+        reception: Reception,
     ) -> None:
         self._db, self._clock, self._chain_of, self._policy = db, clock, chain_of, policy
         self._addresses, self._limits, self._on_unknown = addresses, limits, on_unknown
-        self._idempotent = idempotent
+        self._reception = reception
+        self._idempotent = frozenset(name for name, p in providers.items() if p.idempotent)
+        self._heard_of = frozenset(name for name, p in providers.items() if p.sends_receipts)
         self._waiting: list[tuple[Attempt, Id]] = []
         self._flushing: asyncio.Task[None] | None = None
         self.room: Callable[[str, int], None] = lambda _provider, _count: None
@@ -110,9 +124,7 @@ class Outcomes:
 
     async def _commit(self, chunk: Sequence[tuple[Attempt, Id]]) -> None:
         now, started = self._clock.now(), monotonic()
-        unused = await self._db.write(lambda tx: self.record(tx, chunk, now), Lane.OUTCOMES)
-        if unused:
-            await self._limits.release(unused)
+        stored = await self._db.write(lambda tx: self.record(tx, chunk, now), Lane.OUTCOMES)
         meters.batch("record", len(chunk), monotonic() - started)
         for (provider, outcome), count in Counter((a.claimed.provider, a.outcome.kind.value) for a, _ in chunk).items():
             meters.ATTEMPTS.labels(provider, outcome).inc(count)
@@ -121,10 +133,24 @@ class Outcomes:
             good = kinds.count(OutcomeKind.ACCEPTED)
             bad = sum(kinds.count(k) for k in _FAULTS)
             if good or bad:
-                await self._limits.observe(provider, good, bad, now)
+                await self._observed(provider, good, bad, now)
+        await self._follow_up(stored, now)
 
-    async def record(self, tx: Tx, chunk: Sequence[tuple[Attempt, Id]], now: int) -> list[SlotRequest]:
-        """Stores what these attempts come to, if their leases still hold; answers as `give_back` does."""
+    async def _observed(self, provider: str, good: int, bad: int, now: int) -> None:
+        try:
+            await self._limits.observe(provider, good, bad, now)
+        except Unavailable as error:  # the outcomes are stored: a figure is no reason to store them again
+            log.warning("provider health can't be counted now", provider=provider, error=str(error))
+
+    async def _follow_up(self, stored: Stored, now: int) -> None:
+        """What follows once it is committed."""
+        if stored.unused:
+            await self._limits.release(stored.unused)
+        if stored.heard is not None:
+            await self._reception.follow_up(stored.heard, now)
+
+    async def record(self, tx: Tx, chunk: Sequence[tuple[Attempt, Id]], now: int) -> Stored:
+        """Stores what these attempts come to, if their leases still hold, and the receipts that came before that."""
         by_id = {(a.claimed.project, a.claimed.id): (a, lease) for a, lease in chunk}
         held = await tx.fetch(
             "SELECT project, id, lease FROM deliveries WHERE project IN :projects AND id IN :ids "  # nosec B608  # a constant of storage
@@ -134,25 +160,37 @@ class Outcomes:
         )
         rows: list[tuple[Any, ...]] = []
         facts: list[DeliveryAttempted] = []
-        unusable: list[tuple[int, str, Id, Channel, OutcomeKind]] = []
+        unusable: list[Unusable] = []
         unsent: list[Ended] = []
+        told: list[Attempt] = []
         for row in held:
             attempt, lease = by_id[row["project"], bytes(row["id"])]
             if bytes(row["lease"]) != lease:
                 continue
             step = self._next(attempt, now)
-            rows.append(_row(attempt, step, now))
-            facts.append(_fact(attempt, step))
             c = attempt.claimed
             if isinstance(step, Settled) and step.state in _UNSENT:
                 unsent.append(Ended(c.project, c.recipient, c.notification_id, c.step, c.channel, c.workflow))
+            if c.provider in self._heard_of:
+                told.append(attempt)
+            rows.append(_row(attempt, step, now, keeps_reference=c.provider in self._heard_of))
+            facts.append(_fact(attempt, step))
             if attempt.outcome.kind in _UNUSABLE and c.contact_id is not None:
-                unusable.append((c.project, c.recipient, c.contact_id, c.channel, attempt.outcome.kind))
+                unusable.append(_unusable(attempt, c.contact_id))
         await tx.update(tables.deliveries, ("project", "id"), _UPDATED, rows)
         await tx.append(facts)
         if unusable:
             await self._addresses.mark_unusable(tx, unusable, now)
-        return await give_back(tx, self._limits, unsent)
+        heard = await self._early(tx, told, now)
+        return Stored(await give_back(tx, self._limits, unsent), heard)
+
+    async def _early(self, tx: Tx, told: Sequence[Attempt], now: int) -> Recorded | None:
+        """Records the receipts that were kept for these."""
+        if not told:
+            return None
+        references = [(a.claimed.provider, ref) for a in told if (ref := a.outcome.reference) is not None]
+        early = await taken(tx, [a.claimed.id for a in told], references)
+        return await self._reception.within(tx, early, now) if early else None
 
     def _next(self, attempt: Attempt, now: int) -> Next:
         c = attempt.claimed
@@ -166,7 +204,7 @@ class Outcomes:
             accepted_at=ids.time_of(c.id),
             on_unknown=attempt.on_unknown,
             possible_duplicate=c.possible_duplicate,
-            idempotent=self._idempotent(c.provider),
+            idempotent=c.provider in self._idempotent,
         )
         return after(attempt.outcome, standing, self._policy, now)
 
@@ -180,7 +218,7 @@ class Outcomes:
                 (Attempt(c, lost, now, now, kinds.get((c.project, c.contact_id)), await self._held(c), None), lease)
                 for c in claimed
             ]
-            await self._db.write(partial(self.record, chunk=chunk, now=now), Lane.OUTCOMES)
+            await self._follow_up(await self._db.write(partial(self.record, chunk=chunk, now=now), Lane.OUTCOMES), now)
 
     async def _held(self, c: Claimed) -> str:
         return await self._on_unknown(c.project, c.workflow, c.version)
@@ -228,13 +266,27 @@ _UNSENT = frozenset({DeliveryState.FAILED, DeliveryState.EXPIRED})
 _UNUSABLE = frozenset({OutcomeKind.BAD_ADDRESS, OutcomeKind.OPTED_OUT})
 
 
-def _row(attempt: Attempt, step: Next, now: int) -> tuple[Any, ...]:
+def _unusable(attempt: Attempt, contact: Id) -> Unusable:
+    c, outcome = attempt.claimed, attempt.outcome
+    return Unusable(
+        project=c.project,
+        recipient=c.recipient,
+        contact=contact,
+        channel=c.channel,
+        cause=outcome.kind.value,
+        workflow=c.workflow,
+        since=attempt.started_at if outcome.since is None else outcome.since,
+    )
+
+
+def _row(attempt: Attempt, step: Next, now: int, *, keeps_reference: bool) -> tuple[Any, ...]:
     c = attempt.claimed
+    reference = attempt.outcome.reference if keeps_reference else None
     if isinstance(step, Settled):
         reason = step.reason and step.reason.value
         return (
             c.project, c.id, step.state.value, reason, None, c.provider, c.attempts + 1, c.provider_attempts + 1,
-            c.possible_duplicate or attempt.outcome.kind is OutcomeKind.UNCERTAIN, None, attempt.outcome.reference, now,
+            c.possible_duplicate or attempt.outcome.kind is OutcomeKind.UNCERTAIN, None, reference, now,
         )  # fmt: skip
     same = step.provider == c.provider
     counted = (c.provider_attempts + (1 if step.counted else 0)) if same else 0

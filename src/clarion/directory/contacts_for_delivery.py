@@ -5,12 +5,19 @@ The addresses given out here are never logged or stored by whoever gets them.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from clarion.directory import contact_rows, kinds
+from clarion.directory import contact_rows, kinds, policy
 from clarion.directory.contacts import drop
-from clarion.directory.suppressions import AddSuppressions, SuppressionDraft, Suppressions
+from clarion.directory.suppressions import (
+    AddSuppressions,
+    LiftSuppressions,
+    SuppressionDraft,
+    Suppressions,
+    lift_suppressions,
+)
 from clarion.directory.vault import Vault
 from clarion.model.ids import Id
 from clarion.model.words import Channel, ContactKind
@@ -39,9 +46,15 @@ async def open_contacts(tx: Tx, vault: Vault, project: int, pairs: Collection[Pa
     }
 
 
-async def prune(tx: Tx, project: int, pairs: Collection[Pair], cause: str, now: int) -> int:
-    """Removes contact points that a provider says are dead; how many were there."""
-    return await drop(tx, project, pairs, "pruned", now, cause=cause, by="provider")
+async def prune(tx: Tx, project: int, dead_since: Mapping[Pair, int], cause: str, now: int) -> int:
+    """Removes contact points that a provider says were dead at an instant (ms); how many there were.
+
+    What was registered again after that lives: its owner is held first, so that nobody registers in between.
+    """
+    await policy.hold(tx, project, {recipient for recipient, _ in dead_since})
+    rows = await _rows(tx, project, dead_since)
+    dead = [(row.recipient, row.id) for row in rows if row.updated_at <= dead_since[row.recipient, row.id]]
+    return await drop(tx, project, dead, "pruned", now, cause=cause, by="provider")
 
 
 async def suppress(
@@ -60,9 +73,65 @@ async def suppress(
         for row in rows
         if (value := vault.value_of(keys.get(row.recipient), project, row)) is not None
     )
-    if drafts:
-        await Suppressions(vault).add(tx, AddSuppressions(project=project, now=now, by="provider", suppressions=drafts))
+    await _bar(tx, vault, project, drafts, now)
     return len(drafts)
+
+
+async def holders(
+    tx: Tx, vault: Vault, project: int, channel: Channel, addresses: Collection[str]
+) -> dict[str, list[Pair]]:
+    """The contact points that have these addresses, however those are written."""
+    by_hash: dict[bytes, list[str]] = defaultdict(list)
+    for address in addresses:
+        by_hash[vault.hash(project, channel, address)].append(address)
+    rows = await contact_rows.contact_rows(tx, contact_rows.WITH_ADDRESS, project=project, lookups=sorted(by_hash))
+    found: dict[str, list[Pair]] = {address: [] for address in addresses}
+    for row in sorted(rows):
+        for address in by_hash[bytes(row.lookup)]:
+            found[address].append((row.recipient, row.id))
+    return found
+
+
+async def suppress_addresses(
+    tx: Tx, vault: Vault, project: int, channel: Channel, addresses: Collection[str], cause: str, now: int
+) -> None:
+    """Puts addresses on the suppression list, whoever has them."""
+    drafts = tuple(SuppressionDraft(channel=channel, address=address, cause=cause) for address in addresses)
+    await _bar(tx, vault, project, drafts, now)
+
+
+async def _bar(tx: Tx, vault: Vault, project: int, drafts: tuple[SuppressionDraft, ...], now: int) -> None:
+    """Suppresses what isn't suppressed for good already: an operator's word isn't replaced by a provider's."""
+    if not drafts:
+        return
+    keys = [(str(d.channel), vault.hash(project, d.channel, d.address)) for d in drafts]
+    rows = await tx.fetch(
+        "SELECT channel, lookup FROM suppressions "
+        "WHERE project = :project AND channel IN :channels AND lookup IN :lookups AND expires_at IS NULL",
+        project=project,
+        channels=sorted({channel for channel, _ in keys}),
+        lookups=[lookup for _, lookup in keys],
+    )
+    there = {(row["channel"], bytes(row["lookup"])) for row in rows}
+    fresh = tuple(draft for key, draft in zip(keys, drafts, strict=True) if key not in there)
+    if fresh:
+        await Suppressions(vault).add(tx, AddSuppressions(project=project, now=now, by="provider", suppressions=fresh))
+
+
+async def lift(
+    tx: Tx, vault: Vault, project: int, channel: Channel, addresses: Collection[str], causes: Collection[str], now: int
+) -> int:
+    """Takes addresses off the suppression list if they stand there for one of these causes; how many."""
+    rows = await tx.fetch(
+        "SELECT id, cause FROM suppressions WHERE project = :project AND channel = :channel AND lookup IN :lookups",
+        project=project,
+        channel=str(channel),
+        lookups=[vault.hash(project, channel, address) for address in addresses],
+    )
+    lifted = tuple(bytes(row["id"]) for row in rows if row["cause"] in causes)
+    if not lifted:
+        return 0
+    return await lift_suppressions(tx, LiftSuppressions(project=project, now=now, by="provider", suppressions=lifted))
 
 
 async def _rows(tx: Tx, project: int, pairs: Collection[Pair]) -> list[contact_rows.ContactRow]:

@@ -110,7 +110,11 @@ class NotificationTouched(Fact, frozen=True, kw_only=True):
 
 
 class ReceiptRecorded(Fact, frozen=True, kw_only=True):
-    """Subject: the notification."""
+    """Subject: the notification; none for a word about an address alone (STOP by SMS). Each word on a delivery once.
+
+    `state` (and `reason`) is the delivery's after it. `said_at` is the provider's time, `raw` its own word where it is
+    one that this release doesn't know.
+    """
 
     delivery: str
     channel: str
@@ -119,6 +123,9 @@ class ReceiptRecorded(Fact, frozen=True, kw_only=True):
     state: str
     code: str | None = None
     workflow: str = ""
+    reason: str | None = None
+    raw: str | None = None
+    said_at: int | None = None
 
 
 class ProviderDemoted(Fact, frozen=True, kw_only=True):

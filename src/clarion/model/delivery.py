@@ -53,13 +53,18 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What one attempt came to. `code` is the provider's own word, `detail` is for operators and holds no address."""
+    """What one attempt came to. `code` is the provider's own word, `detail` is for operators and holds no address.
+
+    `since` tells of a bad address when it was last known to be one (APNs: the `timestamp` of a 410): a token that was
+    registered again after that lives.
+    """
 
     kind: OutcomeKind
     reference: str | None = None  #: the provider's id of the accepted message
     retry_after: int | None = None  #: ms, from Retry-After
     code: str | None = None
     detail: str | None = None
+    since: int | None = None  #: ms
 
     @property
     def accepted(self) -> bool:
@@ -72,10 +77,14 @@ def accepted(reference: str | None = None, code: str | None = None) -> Outcome:
 
 
 def failed(
-    kind: OutcomeKind, code: str | None = None, detail: str | None = None, retry_after: int | None = None
+    kind: OutcomeKind,
+    code: str | None = None,
+    detail: str | None = None,
+    retry_after: int | None = None,
+    since: int | None = None,
 ) -> Outcome:
     """The attempt came to nothing, in the way `kind` says."""
-    return Outcome(kind=kind, code=code, detail=detail, retry_after=retry_after)
+    return Outcome(kind=kind, code=code, detail=detail, retry_after=retry_after, since=since)
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

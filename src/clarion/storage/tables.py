@@ -33,6 +33,7 @@ WITHOUT_PROJECT = {
     "meta": "holds what belongs to the installation: the wrapped look-up secret, the epoch of the limits store",
     "workers": "lists running processes",
     "checkpoints": "a projector reads the ledger of all projects in one order",
+    "early_receipts": "a receipt's project is known once it has found its delivery",
     "facts_operational": "read in the order of its positions over all projects",
     "facts_record": "read in the order of its positions over all projects",
 }
@@ -324,7 +325,8 @@ deliveries = _table(
     _column("possible_duplicate", Boolean()),
     _at("slot_at", **NULL),  # when its cap slot was stamped
     _id("lease", **NULL),  # the worker that is sending it
-    _text("reference", **NULL),  # the provider's id of what it accepted
+    _text("reference", **NULL),  # the provider's id of what it accepted; kept where its receipts may be matched by it
+    _column("heard", SmallInteger(), **NULL),  # which receipts came, a bit each: `clarion.deliveries.ranking`
     _at("settled_at", **NULL),
     # what a provider has to send, the most urgent first; empty when nothing waits
     Index(
@@ -348,6 +350,14 @@ deliveries = _table(
         "settled_at",
         sqlite_where=text("state = 'unknown'"),
         postgresql_where=text("state = 'unknown'"),
+    ),
+    # what a receipt without our own id is about
+    Index(
+        "deliveries_reference",
+        "provider",
+        "reference",
+        sqlite_where=text("reference IS NOT NULL"),
+        postgresql_where=text("reference IS NOT NULL"),
     ),
     # what the dead were sending
     Index(
@@ -412,6 +422,24 @@ cap_counters = _table(
     _text("channel", **KEY),
     _text("type", **KEY),
     _sealed("sends"),
+)
+
+# --- layer 3: what providers said too early ---------------------------------------------------------------------------
+
+#: Receipts whose delivery's outcome isn't stored yet. They hold no address.
+early_receipts = _table(
+    "early_receipts",
+    _id("id", **KEY),  # derived from what it says: told twice, it is kept once
+    _text("provider"),
+    _text("channel"),
+    _id("delivery_id", **NULL),
+    _text("reference", **NULL),
+    _text("receipt"),  # JSON
+    _at("received_at"),
+    _at("due_at"),  # when it is matched again at the latest
+    Index("early_receipts_delivery", "delivery_id"),  # an outcome's
+    Index("early_receipts_reference", "provider", "reference"),
+    Index("early_receipts_due", "due_at"),  # the sweeper's
 )
 
 # --- layer 3: what providers keep here --------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ OPEN: Final = {
     "/dashboard/email": "a frame that holds nothing",
     "/static/{path:path}": "files that hold nothing",
     "/preferences": "a page that holds nothing: its script sends the token of its address",
+    "/v1/callbacks/{provider}": "the provider signs what it says, and its file checks that",
     "/unsubscribe/{token}": "the sealed token in the path says for whom and what (RFC 8058: no other credentials)",
 }
 

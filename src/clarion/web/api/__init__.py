@@ -1,6 +1,7 @@
 """Version 1 of the HTTP API: one module a noun. `ROUTERS` is all of it; `clarion.web.access` says who may call what."""
 
 from clarion.web.api import (
+    callbacks,
     consent,
     contacts,
     decisions,
@@ -32,4 +33,5 @@ ROUTERS = (
     suppressions.router,
     tenants.router,
     operations.router,
+    callbacks.router,
 )

@@ -25,16 +25,16 @@ _encode = msgspec.json.Encoder().encode
 router = APIRouter(tags=["events"])
 
 
-async def body_of(request: Request) -> bytes:
-    """The whole body, at most 16 MB."""
+async def body_of(request: Request, most: int = MOST_BODY) -> bytes:
+    """The whole body, at most 16 MB, or `most` bytes."""
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > MOST_BODY:
-        raise TooLarge("a body has at most 16 MB: send smaller batches")
+    if declared.isdigit() and int(declared) > most:
+        raise TooLarge(f"a body has at most {most >> 20} MB: send smaller batches")
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size > MOST_BODY:
-            raise TooLarge("a body has at most 16 MB: send smaller batches")
+        if size > most:
+            raise TooLarge(f"a body has at most {most >> 20} MB: send smaller batches")
         chunks.append(chunk)
     return b"".join(chunks)
 

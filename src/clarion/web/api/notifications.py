@@ -67,7 +67,7 @@ async def get_timeline(id: str, app: App, project: Project, caller: Caller) -> d
     return {"items": [{**item, "at": rfc3339(item["at"]), "detail": _detail(item["detail"])} for item in items]}
 
 
-_TIMES = ("until", "retry_at", "expires_at")
+_TIMES = ("until", "retry_at", "expires_at", "said_at")
 
 
 def _detail(detail: dict[str, Any]) -> dict[str, Any]:
@@ -83,6 +83,7 @@ def _shown(item: dict[str, Any]) -> dict[str, Any]:
             **d,
             "due_at": rfc3339(d["due_at"]),
             "attempts": [{**a, "at": rfc3339(a["at"]), "retry_at": rfc3339(a["retry_at"])} for a in d["attempts"]],
+            "receipts": [{**r, "at": rfc3339(r["at"])} for r in d["receipts"]],
         }
         for d in item["deliveries"]
     ]

@@ -91,6 +91,7 @@ CREATE TABLE deliveries (
   slot_at BIGINT, 
   lease BYTEA, 
   reference TEXT, 
+  heard SMALLINT, 
   settled_at BIGINT, 
   PRIMARY KEY (project, id)
 );
@@ -100,6 +101,8 @@ CREATE INDEX deliveries_deferred ON deliveries (due_at) WHERE state = 'deferred'
 CREATE INDEX deliveries_due ON deliveries (provider, priority, due_at) WHERE state = 'pending';
 
 CREATE INDEX deliveries_leased ON deliveries (lease) WHERE state = 'sending';
+
+CREATE INDEX deliveries_reference ON deliveries (provider, reference) WHERE reference IS NOT NULL;
 
 CREATE INDEX deliveries_unknown ON deliveries (settled_at) WHERE state = 'unknown';
 
@@ -125,6 +128,24 @@ CREATE TABLE digest_items (
   joined_at BIGINT NOT NULL, 
   PRIMARY KEY (project, bucket_id, delivery_id)
 );
+
+CREATE TABLE early_receipts (
+  id BYTEA NOT NULL, 
+  provider TEXT NOT NULL, 
+  channel TEXT NOT NULL, 
+  delivery_id BYTEA, 
+  reference TEXT, 
+  receipt TEXT NOT NULL, 
+  received_at BIGINT NOT NULL, 
+  due_at BIGINT NOT NULL, 
+  PRIMARY KEY (id)
+);
+
+CREATE INDEX early_receipts_delivery ON early_receipts (delivery_id);
+
+CREATE INDEX early_receipts_due ON early_receipts (due_at);
+
+CREATE INDEX early_receipts_reference ON early_receipts (provider, reference);
 
 CREATE TABLE events (
   project INTEGER NOT NULL, 
