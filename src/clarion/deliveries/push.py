@@ -43,7 +43,12 @@ def tag_of(message: Message) -> str:
     said = message.parts.get("collapse", "").strip()
     if not said:
         return ids.show(ids.NOTIFICATION, message.notification_id)
-    return said if _PLAIN.fullmatch(said) else blake2b(said.encode("utf-8", "replace"), digest_size=16).hexdigest()
+    return said if _PLAIN.fullmatch(said) else digest_of(said, 16).hex()
+
+
+def digest_of(tag: str, size: int) -> bytes:
+    """A tag in a form and length that a service wants."""
+    return blake2b(tag.encode("utf-8", "replace"), digest_size=size).digest()
 
 
 def badge_of(message: Message) -> int | None:

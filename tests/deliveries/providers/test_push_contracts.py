@@ -11,7 +11,15 @@ from clarion.model.delivery import accepted, failed
 from clarion.model.words import Channel, OutcomeKind
 from clarion.testing.providers import HttpProviderContract, ProviderContract, Sample, StubHttp
 from tests.deliveries.messages import NOW
-from tests.deliveries.providers.push_accounts import secret_of, service_account, to_phone
+from tests.deliveries.providers.push_accounts import (
+    VAPID_KEY,
+    p8,
+    secret_of,
+    service_account,
+    to_browser,
+    to_iphone,
+    to_phone,
+)
 
 
 class TestFcm(HttpProviderContract):
@@ -64,4 +72,75 @@ class TestFcm(HttpProviderContract):
         return provider
 
 
-CONTRACTS: list[type[ProviderContract]] = [TestFcm]
+class TestApns(HttpProviderContract):
+    sample = Sample(
+        config=ProviderConfig(
+            name="iphones",
+            kind="apns",
+            channel=Channel.PUSH,
+            config={
+                "team_id": "DEF123GHIJ",
+                "key_id": "ABC123DEFG",
+                "private_key": p8(),
+                "topic": "com.example.blog",
+                "environment": "production",
+            },
+        ),
+        message=to_iphone(),
+        oversized=to_iphone(parts={"title": "t", "body": "x" * 4_080}),
+        secrets=(p8().splitlines()[1],),
+        answers=(
+            (
+                HttpResponse(status=200, headers={"apns-id": "06e0075e-0d01-0ce0-4a40-c65f5c56a888"}),
+                accepted("06e0075e-0d01-0ce0-4a40-c65f5c56a888"),
+            ),
+            (
+                HttpResponse(status=410, body=b'{"reason":"Unregistered","timestamp":1803900000000}'),
+                failed(OutcomeKind.BAD_ADDRESS, "Unregistered", "APNs answered 410", since=1_803_900_000_000),
+            ),
+            (
+                HttpResponse(status=400, body=b'{"reason":"DeviceTokenNotForTopic"}'),
+                failed(OutcomeKind.REFUSED, "DeviceTokenNotForTopic", "APNs answered 400"),
+            ),
+            (
+                HttpResponse(status=403, body=b'{"reason":"InvalidProviderToken"}'),
+                failed(OutcomeKind.MISCONFIGURED, "InvalidProviderToken", "APNs answered 403"),
+            ),
+        ),
+    )
+
+
+class TestWebPush(HttpProviderContract):
+    sample = Sample(
+        config=ProviderConfig(
+            name="browsers",
+            kind="webpush",
+            channel=Channel.WEB_PUSH,
+            config={
+                "vapid_private_key": VAPID_KEY,
+                "subject": "mailto:ops@example.com",
+                "allow_private_networks": False,
+            },
+        ),
+        message=to_browser(),
+        oversized=to_browser(parts={"title": "t", "body": "x" * 3_990}),
+        secrets=(VAPID_KEY,),
+        answers=(
+            (HttpResponse(status=201, headers={"location": "https://push.example/m/1"}), accepted(code="201")),
+            (
+                HttpResponse(status=410, body=b'{"code": 410, "errno": 106, "error": "Gone"}'),
+                failed(OutcomeKind.BAD_ADDRESS, "410", "the push service answered 410"),
+            ),
+            (
+                HttpResponse(status=403, body=b'{"reason":"VapidPkHashMismatch"}'),
+                failed(OutcomeKind.REFUSED, "403", "the push service answered 403"),
+            ),
+            (
+                HttpResponse(status=429, headers={"retry-after": "10"}),
+                failed(OutcomeKind.THROTTLED, "429", "the push service answered 429", 10_000),
+            ),
+        ),
+    )
+
+
+CONTRACTS: list[type[ProviderContract]] = [TestFcm, TestApns, TestWebPush]

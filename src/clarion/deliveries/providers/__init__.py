@@ -12,6 +12,7 @@ from clarion.deliveries.options import resolved
 
 #: kind -> the class behind it, imported when first built.
 KINDS: dict[str, str] = {
+    "apns": "clarion.deliveries.providers.apns:Apns",
     "capture": "clarion.deliveries.providers.capture:Capture",
     "fcm": "clarion.deliveries.providers.fcm:Fcm",
     "in_app": "clarion.deliveries.providers.in_app:InApp",
@@ -21,6 +22,7 @@ KINDS: dict[str, str] = {
     "sns": "clarion.deliveries.providers.sns:Sns",
     "twilio": "clarion.deliveries.providers.twilio:Twilio",
     "vonage": "clarion.deliveries.providers.vonage:Vonage",
+    "webpush": "clarion.deliveries.providers.webpush:WebPush",
     "webhook": "clarion.deliveries.providers.webhook:Webhook",
 }
 
