@@ -40,6 +40,7 @@ class Api(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rate_per_second: float
     burst: int
     open_docs: bool
+    inbox_origins: tuple[str, ...]
 
 
 class Log(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

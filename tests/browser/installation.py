@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from clarion.bootstrap import Clarion
 from clarion.clock import HOUR
@@ -61,13 +62,19 @@ async def serving(folder: Path) -> AsyncIterator[Site]:
     }
     await migrate(environment["CLARION_DATABASE_URL"])
     clarion = await Clarion.open(load(None, environment))
-    app = create_app(clarion)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    async with listening(create_app(clarion)) as url:
+        yield Site(clarion, url)
+    await clarion.close()
+
+
+@asynccontextmanager
+async def listening(app: ASGIApp) -> AsyncIterator[str]:
+    """An application on a free port, in the loop of the tests; gives its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error"))
-        running = asyncio.create_task(server._serve([listening]))
+        running = asyncio.create_task(server._serve([listener]))
         while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
             await asyncio.sleep(0.01)
-        yield Site(clarion, f"http://127.0.0.1:{listening.getsockname()[1]}")
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         server.should_exit = True
         await running
-    await clarion.close()

@@ -182,6 +182,17 @@ async def test_the_wrong_token_is_told_what_is_wrong(api: Api) -> None:
     assert (await Api(api.clarion, "")("GET", "/v1/inbox/preferences", token=preferences._key)).status == 401
 
 
+async def test_a_list_is_seen_in_one_call(api: Api) -> None:
+    ada = await person(api)
+    mine, also, bobs = [await delivered(api, who, n) for who, n in (("ada", 1), ("ada", 2), ("bob", 3))]
+    answer = await ada("POST", "/v1/inbox/seen", {"ids": [mine, also, bobs]})
+    assert (answer.status, answer.body) == (200, {"seen": 2})
+    assert (await ada("GET", "/v1/inbox/counts")).body == {"unseen": 0, "unread": 2, "total": 2}
+    assert (await (await person(api, "bob"))("GET", "/v1/inbox/counts")).body["unseen"] == 1
+    for wrong in ([], ["evt_1"], ["x"] * 101):
+        assert (await ada("POST", "/v1/inbox/seen", {"ids": wrong})).status in (404, 422)
+
+
 async def test_preferences_are_the_same_from_both_sides(api: Api) -> None:
     ada = await person(api, purpose="preferences")
     assert (await ada("GET", "/v1/inbox/preferences")).body == {"preferences": []}

@@ -97,6 +97,7 @@ RECIPIENT_ROUTES: Final[dict[tuple[str, str], tuple[TokenPurpose, ...]]] = {
     ("GET", "/v1/inbox/counts"): _INBOX,
     ("GET", "/v1/inbox/stream"): _INBOX,
     ("WEBSOCKET", "/v1/inbox/ws"): _INBOX,
+    ("POST", "/v1/inbox/seen"): _INBOX,
     ("POST", "/v1/inbox/{id}/seen"): _INBOX,
     ("POST", "/v1/inbox/{id}/read"): _INBOX,
     ("POST", "/v1/inbox/{id}/unread"): _INBOX,

@@ -17,6 +17,7 @@ from clarion.model.errors import NotFound, Unavailable
 from clarion.web import problems
 from clarion.web.api import ROUTERS
 from clarion.web.api.events import HOT_ROUTES
+from clarion.web.cors import PersonsOwnCors
 from clarion.web.metrics import Metrics
 from clarion.web.openapi import describe
 from clarion.web.pages import install as install_pages
@@ -47,6 +48,7 @@ def create_app(clarion: Clarion) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.clarion, app.state.ready, app.state.metrics = clarion, False, Metrics(clarion)
+    app.add_middleware(PersonsOwnCors, origins=clarion.settings.api.inbox_origins)
     app.router.routes.extend(HOT_ROUTES)
     for router in ROUTERS:
         app.include_router(router)

@@ -115,6 +115,25 @@ async def post_read_all(app: App, person: Person) -> dict[str, int]:
     return {"read": changed}
 
 
+class SeenBody(Body):
+    """What was on the screen."""
+
+    ids: Annotated[list[str], Field(min_length=1, max_length=100)]
+
+
+@router.post("/v1/inbox/seen")
+async def post_all_seen(body: SeenBody, app: App, person: Person) -> dict[str, int]:
+    """A whole list was on the screen; answers with how many of them are in this inbox."""
+    acted = await app.bus.send(
+        TouchNotifications(
+            project=person.project, now=app.clock.now(), recipient=person.recipient, act=Act.SEEN,
+            notifications=tuple(read_id(ids.NOTIFICATION, one) for one in body.ids),
+        )
+    )  # fmt: skip
+    await _nudge(app, person, acted)
+    return {"seen": len(acted.found)}
+
+
 @router.post("/v1/inbox/{id}/seen")
 async def post_seen(id: str, app: App, person: Person) -> dict[str, Any]:
     """It was on the screen."""
