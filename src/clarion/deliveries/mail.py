@@ -6,13 +6,14 @@ gives it back with its receipts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
+from clarion.clock import from_rfc3339
 from clarion.deliveries import mime
+from clarion.deliveries.answers import kind_of_status, must_wait, refusal
 from clarion.deliveries.interface import HttpProvider, HttpResponse, ProviderConfig, Services, invalid
+from clarion.deliveries.options import Secret
 from clarion.deliveries.wording import fit
 from clarion.model import ids
 from clarion.model.delivery import Message, Outcome, failed
@@ -21,8 +22,6 @@ from clarion.model.words import Channel, ContactKind, OutcomeKind
 
 #: The name under which the delivery's id rides along.
 DELIVERY = "clarion_delivery"
-
-_object: Callable[[bytes], dict[str, Any]] = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def configured_sender(config: ProviderConfig, text: str) -> Sender:
@@ -50,38 +49,30 @@ def check(message: Message) -> Outcome | None:
     return None
 
 
-def meaning(status: int, kind: OutcomeKind | None = None) -> OutcomeKind:
-    """What an answer that isn't a success means; `kind` is what the provider's own code says, if it says anything."""
-    if status == 429:
-        return OutcomeKind.THROTTLED
-    if status >= 500:
-        return OutcomeKind.THROTTLED if kind is OutcomeKind.THROTTLED else OutcomeKind.TRANSIENT
-    if kind is not None:
-        return kind
-    if status in (401, 403):
-        return OutcomeKind.MISCONFIGURED
-    return OutcomeKind.TRANSIENT if status == 408 else OutcomeKind.REFUSED
+def blamed(kind: OutcomeKind, message: Message) -> OutcomeKind:
+    """`misconfigured` for an unknown sender, unless the message brought it: others than that message go out."""
+    brought = kind is OutcomeKind.MISCONFIGURED and bool(message.parts.get("from"))
+    return OutcomeKind.REFUSED if brought else kind
 
 
-def refusal(kind: OutcomeKind, response: HttpResponse, message: Message, code: str, said: object) -> Outcome:
-    """The failed outcome, in the provider's words without addresses, with Retry-After where it is worth waiting."""
-    waits = kind in (OutcomeKind.TRANSIENT, OutcomeKind.THROTTLED)
-    detail = fit(said, message.address) if isinstance(said, str) else None
-    return failed(kind, code, detail or f"answered {response.status}", response.retry_after if waits else None)
-
-
-def body_of(response: HttpResponse) -> dict[str, Any]:
-    """The JSON object that was answered; empty if it is none."""
-    try:
-        return _object(response.body)
-    except (msgspec.DecodeError, RecursionError):
-        return {}
-
-
-def text_in(body: dict[str, Any], name: str) -> str:
-    """A text of an answer; empty if there is none."""
+def text_in(body: Mapping[str, Any], name: str) -> str:
+    """A text of an object; empty if there is none."""
     value = body.get(name)
     return value if isinstance(value, str) else ""
+
+
+def part_of(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """An object inside an object; empty if there is none."""
+    value = body.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def instant(text: object) -> int | None:
+    """The instant that a receipt names, if it can be read."""
+    try:
+        return from_rfc3339(text) if isinstance(text, str) else None
+    except (ValueError, OverflowError):
+        return None
 
 
 class MailProvider(HttpProvider):
@@ -90,9 +81,10 @@ class MailProvider(HttpProvider):
     channels = frozenset({Channel.EMAIL})
     kinds = frozenset({ContactKind.EMAIL})
 
-    def __init__(self, config: ProviderConfig, services: Services, sender: str) -> None:
+    def __init__(self, config: ProviderConfig, services: Services, sender: str, *secrets: Secret) -> None:
         super().__init__(config, services)
         self.sender = configured_sender(config, sender)
+        self._secrets = [secret.reveal() for secret in secrets]
 
     def check(self, message: Message) -> Outcome | None:
         return check(message) or super().check(message)
@@ -100,6 +92,27 @@ class MailProvider(HttpProvider):
     def sender_for(self, message: Message) -> Sender:
         """The message's own sender, or the usual one."""
         return mime.sender_for(message, self.sender)
+
+    def failure(
+        self,
+        response: HttpResponse,
+        message: Message,
+        code: str,
+        said: object,
+        kind: OutcomeKind | None,
+        wait: int | None = None,
+    ) -> Outcome:
+        """An answer that isn't an acceptance, in the provider's words without addresses and secrets.
+
+        `kind` is what the provider's own code says, None if it says nothing; a status that asks to wait goes first.
+        """
+        if kind is None or (must_wait(response.status) and kind is not OutcomeKind.THROTTLED):
+            kind = kind_of_status(response.status)
+        text = said if isinstance(said, str) else ""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        detail = fit(text, message.address) or f"answered {response.status}"
+        return refusal(response, kind, code or str(response.status), detail, wait)
 
 
 def shown(message: Message) -> str:

@@ -17,6 +17,7 @@ KINDS: dict[str, str] = {
     "fcm": "clarion.deliveries.providers.fcm:Fcm",
     "in_app": "clarion.deliveries.providers.in_app:InApp",
     "messagebird": "clarion.deliveries.providers.messagebird:MessageBird",
+    "ses": "clarion.deliveries.providers.ses:Ses",
     "simulator": "clarion.deliveries.providers.simulator:Simulator",
     "smtp": "clarion.deliveries.providers.smtp:Smtp",
     "sns": "clarion.deliveries.providers.sns:Sns",
