@@ -35,7 +35,9 @@ def test_the_file_is_over_the_defaults_and_the_environment_over_both(tmp_path: P
         ("port = ", {}, "isn't valid TOML"),
         ("", {"CLARION_PORT": "eighty"}, "port"),
         ("", {"CLARION_ENGINE": "threads"}, "embedded or celery"),
-        ("", {"CLARION_ENGINE": "celery"}, "isn't available"),
+        ("", {"CLARION_ENGINE": "celery", "CLARION_REDIS_URL": "redis://h"}, "celery needs PostgreSQL"),
+        ("", {"CLARION_ENGINE": "celery", "CLARION_DATABASE_URL": "postgresql://h/d"}, "celery needs Redis"),
+        ("[workers]\nprocesses = -1", {}, "processes"),
         ("", {"CLARION_ADMIN_KEY": "short"}, "32 characters"),
         ("", {"CLARION_TLS_CERT": "cert.pem"}, "go together"),
         ("[retention]\nidempotency_days = 1", {}, "at least 7"),
@@ -49,6 +51,21 @@ def test_each_mistake_says_how_to_mend_it(tmp_path: Path, content: str, environm
     file.write_text(content)
     with pytest.raises(Misconfigured, match=said):
         load(file, environment)
+
+
+def test_the_celery_engine_takes_lists_from_the_environment() -> None:
+    stores = {
+        "CLARION_DATABASE_URL": "postgresql://h/d",
+        "CLARION_REDIS_URL": "redis://h/0",
+        "CLARION_ENGINE": "celery",
+    }
+    settings = load(
+        None, {**stores, "CLARION_WORKERS__QUEUES": "critical, email", "CLARION_WORKERS__CHANNEL_QUEUES": "email"}
+    )
+    assert settings.workers.queues == ("critical", "email")
+    assert settings.broker == "redis://h/0"
+    with pytest.raises(Misconfigured, match="names email: the queues are critical, high, normal, bulk"):
+        load(None, {**stores, "CLARION_WORKERS__QUEUES": "email"})
 
 
 def test_a_file_that_isnt_there_is_told() -> None:

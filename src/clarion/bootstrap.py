@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import structlog
 
@@ -35,7 +35,10 @@ from clarion.directory.recipients import EraseRecipients, PutRecipients, Recipie
 from clarion.directory.vault import Vault
 from clarion.engine import Engine
 from clarion.engine.embedded import EmbeddedEngine
+from clarion.engine.lanes import Lanes
+from clarion.engine.scheduler import Scheduler
 from clarion.engine.sweeper import Sweeper
+from clarion.engine.work import Work
 from clarion.engine.workers import Workers
 from clarion.events.accept import Acceptance, Accepted, AcceptEvents, GroupCommit
 from clarion.events.cancelling import CancelEvent, Cancelling
@@ -72,6 +75,18 @@ from clarion.workflows.files import load_folder
 from clarion.workflows.schema import check_data
 
 log = structlog.get_logger("clarion")
+
+#: What a process is there for. With the embedded engine, `serve` does everything.
+Part = Literal["serve", "worker", "scheduler"]
+
+
+class Layers(NamedTuple):
+    """What works on decisions and deliveries."""
+
+    decider: Decider
+    reviewer: Reviewer
+    dispatcher: Dispatcher
+    outcomes: Outcomes
 
 
 class Clarion:
@@ -181,6 +196,7 @@ class Clarion:
         now, chosen = self.clock.now(), self.settings.admin_key
 
         async def work(tx: Tx) -> str | None:
+            await tx.alone("first rows")  # of several processes that start together
             if not await tx.fetch("SELECT 1 FROM projects LIMIT 1"):
                 await self.bus.within(tx, api_keys.CreateProject(project=0, now=now, key="default"))
             admins = await tx.fetch("SELECT 1 FROM api_keys WHERE project = 0 AND role = 'admin' LIMIT 1")
@@ -207,8 +223,13 @@ class Clarion:
             await self.catalogue.refresh()
         return len(files)
 
-    async def work(self) -> None:
-        """Starts the engine. Raises Misconfigured if another process already works on this database."""
+    async def work(self, part: Part = "serve") -> None:
+        """Starts this process's part of the engine. Raises Misconfigured if it may not have it."""
+        self.engine = self._embedded() if self.settings.engine == "embedded" else self._celery(part)
+        await self.engine.start()
+
+    def _layers(self) -> Layers:
+        """The layers that work, for a process that runs them."""
         chain = self.settings.chain_policy
         policy = ChainPolicy(
             retries=chain.retries,
@@ -227,13 +248,43 @@ class Clarion:
         )  # fmt: skip
         batch = self.settings.decisions.batch
         common = (self.db, self.limits, self.contexts, self.routes.first, self.clock, self.announce, batch)
+        return Layers(Decider(*common), Reviewer(*common), dispatcher, outcomes)
+
+    def _sweeper(self, outcomes: Outcomes, alone: bool) -> Sweeper:
         hours = self.settings.deliveries.unknown_ttl_hours
-        self.engine = EmbeddedEngine(
-            self.db, self.clock, self.workers, Decider(*common), Reviewer(*common), dispatcher, self.projections,
-            Sweeper(self.db, self.clock, self.workers, outcomes, self.reception, hours, alone=True),
-            self.catalogue.refresh,
+        return Sweeper(self.db, self.clock, self.workers, outcomes, self.reception, hours, alone)
+
+    def _embedded(self) -> Engine:
+        """Everything in this process."""
+        layers = self._layers()
+        return EmbeddedEngine(
+            self.db, self.clock, self.workers, layers.decider, layers.reviewer, layers.dispatcher, self.projections,
+            self._sweeper(layers.outcomes, alone=True), self.catalogue.refresh,
         )  # fmt: skip
-        await self.engine.start()
+
+    def _celery(self, part: Part) -> Engine:
+        """This process's part among many."""
+        from clarion.engine.celery import app, engines
+        from clarion.engine.celery.announcer import Announcer
+
+        workers, own = self.settings.workers, self.settings.workers.channel_queues
+        celery = app.make_app(self.settings.broker, own, workers.visibility_timeout_seconds)
+        channels = {name: p.channel for name, p in self.providers.items()}
+        announcer = Announcer(celery, lambda job: app.queue_of(job, channels.get(job.provider or ""), own))
+        if part == "serve":
+            return engines.ApiEngine(announcer, self.catalogue.refresh)
+        layers = self._layers()
+        if part == "scheduler":
+            return engines.SchedulerEngine(
+                self.db, self.workers, Scheduler(self.db, self.clock, tuple(channels)),
+                self._sweeper(layers.outcomes, alone=False), self.projections, announcer,
+            )  # fmt: skip
+        duties = engines.duties_of(workers.queues or app.all_queues(own), channels, own)
+        lanes = Lanes()
+        return engines.WorkerEngine(
+            self.workers, lanes, Work(lanes, layers.decider, layers.reviewer, layers.dispatcher), duties,
+            Scheduler(self.db, self.clock, tuple(duties.delivers), duties.decides), announcer, self.catalogue.refresh,
+        )  # fmt: skip
 
     async def close(self) -> None:
         """Stops working, ends connections."""

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from clarion.model.errors import Misconfigured
-from clarion.model.words import Channel
+from clarion.model.words import Channel, Priority
 
 CONFIG_FILE = "clarion.toml"
 
@@ -76,6 +76,15 @@ class ChainSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     probe_interval_seconds: float
 
 
+class WorkerSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[workers]`"""
+
+    processes: int
+    queues: tuple[str, ...]
+    channel_queues: tuple[Channel, ...]
+    visibility_timeout_seconds: int
+
+
 class Retention(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[retention]`"""
 
@@ -104,6 +113,7 @@ class Settings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     decisions: Decisions
     deliveries: Deliveries
     chain_policy: ChainSettings
+    workers: WorkerSettings
     retention: Retention
     providers: tuple[ProviderSettings, ...] = ()
     chains: dict[Channel, tuple[str, ...]] = {}
@@ -115,6 +125,16 @@ class Settings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
             return self.public_url.rstrip("/")
         scheme = "https" if self.tls_cert else "http"
         return f"{scheme}://{self.host}:{self.port}"
+
+    @property
+    def broker(self) -> str:
+        """The broker of the celery engine."""
+        return self.broker_url or self.redis_url
+
+    def checked(self) -> Settings:
+        """The same, if they can work together. Raises Misconfigured."""
+        _check(self)
+        return self
 
     def __repr__(self) -> str:
         # No URL and no key: they hold secrets.
@@ -137,8 +157,7 @@ def load(config: Path | None, environment: Mapping[str, str]) -> Settings:
         settings = msgspec.convert(plain, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise Misconfigured(f"the settings are wrong: {error} (see the commented default.toml)") from None
-    _check(settings)
-    return settings
+    return settings.checked()
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -177,7 +196,11 @@ def _from_environment(environment: Mapping[str, str], known: Mapping[str, Any]) 
             continue
         section, _, key = name.removeprefix("CLARION_").lower().partition("__")
         if key and isinstance(known.get(section), dict):
-            found.setdefault(section, {})[key] = _content(name, value)
+            content, wanted = _content(name, value), known[section].get(key)
+            listed = isinstance(wanted, list)
+            found.setdefault(section, {})[key] = (
+                [w for w in map(str.strip, content.split(",")) if w] if listed else content
+            )
         elif not key and section in known and not isinstance(known[section], dict):
             found[section] = _content(name, value)
     return found
@@ -198,7 +221,9 @@ def _check(settings: Settings) -> None:
     if settings.engine not in ("embedded", "celery"):
         raise Misconfigured(f"engine is {settings.engine!r}: write embedded or celery")
     if settings.engine == "celery":
-        raise Misconfigured("engine = celery isn't available in this release: leave CLARION_ENGINE at embedded")
+        _check_celery(settings)
+    if settings.workers.processes < 0 or settings.workers.visibility_timeout_seconds < 1:
+        raise Misconfigured("[workers] processes is 0 or more, visibility_timeout_seconds 1 or more")
     if settings.admin_key and len(settings.admin_key) < 32:
         raise Misconfigured(
             "CLARION_ADMIN_KEY is shorter than 32 characters: take a longer one, or leave it to be made"
@@ -208,6 +233,19 @@ def _check(settings: Settings) -> None:
     if settings.retention.idempotency_days < 7:
         raise Misconfigured("[retention] idempotency_days: keys live at least 7 days")
     _check_providers(settings)
+
+
+def _check_celery(settings: Settings) -> None:
+    lacking = []
+    if settings.database_url.startswith("sqlite"):
+        lacking.append("PostgreSQL (CLARION_DATABASE_URL): SQLite has one writer, many processes need many")
+    if not settings.redis_url:
+        lacking.append("Redis (CLARION_REDIS_URL): frequency caps and rates have to be shared by all processes")
+    if lacking:
+        raise Misconfigured(f"CLARION_ENGINE=celery needs {' and '.join(lacking)}. Or take CLARION_ENGINE=embedded")
+    known = [*(p.name for p in Priority), *settings.workers.channel_queues]
+    if unknown := [q for q in settings.workers.queues if q not in known]:
+        raise Misconfigured(f"[workers] queues names {', '.join(unknown)}: the queues are {', '.join(known)}")
 
 
 def _check_providers(settings: Settings) -> None:

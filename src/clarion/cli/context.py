@@ -16,12 +16,12 @@ class Context:
     """Loads the settings when they are first asked for, so that `--help` needs none."""
 
     def __init__(self, config: Path | None, environment: Mapping[str, str]) -> None:
-        self._config, self._environment = config, environment
+        self.config, self._environment = config, environment
 
     @cached_property
     def settings(self) -> Settings:
         """The settings. Raises Misconfigured."""
-        return load(self._config, self._environment)
+        return load(self.config, self._environment)
 
     @asynccontextmanager
     async def clarion(self) -> AsyncIterator[Clarion]:

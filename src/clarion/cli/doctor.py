@@ -16,6 +16,7 @@ from clarion import __version__, zones
 from clarion.bootstrap import Clarion
 from clarion.cli.context import Context
 from clarion.cli.printing import AsJson, out, say_json
+from clarion.decisions import parking
 from clarion.model.errors import ClarionError
 from clarion.settings import Settings
 from clarion.storage import sqlite_path
@@ -112,6 +113,8 @@ async def _inside(clarion: Clarion) -> list[Finding]:
     edited = await clarion.db.read(lambda tx: conflicts(tx, 1))
     mend = "edited through the API, so its file is passed over: `clarion workflows apply --force`"
     findings += [Finding(f"workflow {key}", None, mend) for key in edited]
+    if waiting := await clarion.db.read(parking.count):
+        findings.append(Finding("parked work", False, f"{waiting} failed five times: `clarion parked` lists them"))
     captured = [n for n, p in clarion.providers.items() if p.kind == "capture"]
     if captured:
         findings.append(Finding("providers", None, f"kept in the local outbox, not sent: {', '.join(captured)}"))

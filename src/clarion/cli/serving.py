@@ -18,7 +18,6 @@ from clarion.cli.context import Context
 from clarion.model.errors import Misconfigured
 from clarion.security import logs
 from clarion.settings import Settings
-from clarion.web.app import create_app
 from clarion.workflows.samples import copy_samples
 
 STOP_PATIENCE = 5  #: s that open requests have at a stop, before the engine's own patience
@@ -82,6 +81,8 @@ class _Server(uvicorn.Server):
 
 
 def _config(settings: Settings, clarion: Clarion) -> uvicorn.Config:
+    from clarion.web.app import create_app  # half a second that other commands needn't wait
+
     config = uvicorn.Config(
         create_app(clarion),
         host=settings.host,

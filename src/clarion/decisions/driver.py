@@ -15,18 +15,18 @@ import structlog
 
 from clarion import meters
 from clarion.clock import SECOND, Clock, monotonic
-from clarion.decisions import shards
+from clarion.decisions import parking, shards
 from clarion.decisions.contexts import Contexts, DedupeKey, claim, claimed_by_others
 from clarion.decisions.recording import Recorded, Route, record, write
 from clarion.decisions.rules import candidates, verdicts
-from clarion.decisions.shards import OpenShard, ShardRef
+from clarion.decisions.shards import OpenShard, ShardRef, Taken
 from clarion.limits.interface import Grants, LimitsStore
 from clarion.model import ids
 from clarion.model.decision import Candidate, Context, Grant, SlotRequest
 from clarion.model.errors import Unavailable
 from clarion.model.ids import Id
-from clarion.model.jobs import DELIVER, Job
-from clarion.model.words import Reason, VerdictKind
+from clarion.model.jobs import DECIDE, DELIVER, Job
+from clarion.model.words import Priority, Reason, VerdictKind
 from clarion.storage import Database, Lane, Tx, tables
 
 Announce = Callable[[Sequence[Job]], Awaitable[None]]
@@ -35,6 +35,12 @@ log = structlog.get_logger("clarion.decisions")
 
 #: A shard that can't be decided is tried again after this many ms.
 POSTPONED = 15 * SECOND
+#: So often a shard is tried; then it waits for a person.
+TRIES = 5
+#: How many are decided together that were taken so often before.
+_TOGETHER = {1: 100, 2: 10}
+#: The error of a shard whose workers ended without a word.
+WORKER_LOST = "WorkerLost"
 
 #: Verdicts of rule 1: what they stop doesn't claim a dedupe key.
 _BEFORE_DEDUPE = frozenset({Reason.WORKFLOW_DISABLED, Reason.CONDITION_FALSE, Reason.EXPIRED, Reason.CANCELLED})
@@ -65,37 +71,66 @@ class Decider:
     async def decide_due(self, priorities: Sequence[int]) -> int:
         """Decides what waits in these queues, up to a batch; gives the number of people, 0 when nothing waits."""
         now = self._clock.now()
-        refs = await self._db.read(lambda tx: shards.due(tx, priorities, now, self._batch))
-        if not refs:
+        taken = await self._db.write(lambda tx: shards.take(tx, priorities, now, self._batch), Lane.DECISIONS)
+        if not taken:
             return 0
+        people = 0
         try:
-            return max(len(refs), await self.decide(refs))
+            for group in _groups(taken, self._batch):
+                people += await self._decide_together(group, priorities)
+        except Unavailable:
+            await self._db.write(lambda tx: shards.give_back(tx, taken, now), Lane.DECISIONS)
+            raise
+        return max(len(taken), people)
+
+    async def _decide_together(self, taken: Sequence[Taken], priorities: Sequence[int]) -> int:
+        if len(taken) == 1:
+            return await self._decide_alone(taken[0], priorities)
+        try:
+            return await self.decide([t.ref for t in taken], priorities)
         except Unavailable:
             raise
         except Exception:  # noqa: BLE001  # one of them is at fault
-            await self._decide_singly(refs)
-        return len(refs)
+            return sum([await self._decide_alone(t, priorities) for t in taken])
 
-    async def _decide_singly(self, refs: Sequence[ShardRef]) -> None:
-        """One of them can't be decided: find it, so that it holds up nobody else, and look at it again later."""
-        for ref in refs:
-            try:
-                await self.decide([ref])
-            except Unavailable:
-                raise
-            except Exception as error:  # whatever it was, it is still in the database
-                shown = ids.show(ids.EVENT, ref.event_id)
-                log.error("a shard can't be decided", event_id=shown, shard=ref.number, exc_info=error)
+    async def _decide_alone(self, taken: Taken, priorities: Sequence[int]) -> int:
+        """Decides a shard that may be at fault, so that it holds up nobody else; after `TRIES` it is parked."""
+        ref = taken.ref
+        if taken.tries >= TRIES:
+            await self._park(taken, WORKER_LOST)
+            return 0
+        try:
+            return await self.decide([ref], priorities)
+        except Unavailable:
+            raise
+        except Exception as error:  # whatever it was, it is still in the database
+            shown = ids.show(ids.EVENT, ref.event_id)
+            log.error("a shard can't be decided", event_id=shown, shard=ref.number, exc_info=error)
+            if taken.tries + 1 >= TRIES:
+                await self._park(taken, type(error).__name__)
+            else:
                 later = self._clock.now() + POSTPONED
-                await self._db.write(lambda tx, ref=ref, later=later: shards.postpone(tx, ref, later), Lane.DECISIONS)  # type: ignore[misc]
+                await self._db.write(lambda tx: shards.postpone(tx, ref, later), Lane.DECISIONS)
+            return 0
 
-    async def decide(self, refs: Sequence[ShardRef]) -> int:
-        """Decides these shards and gives the number of people; passes over those that are decided already."""
+    async def _park(self, taken: Taken, error: str) -> None:
+        now = self._clock.now()
+        log.error("work is parked: `clarion doctor` shows it", event_id=ids.show(ids.EVENT, taken.ref.event_id))
+        await self._db.write(lambda tx: parking.park(tx, taken.ref, error, now), Lane.DECISIONS)
+
+    async def decide(self, refs: Sequence[ShardRef], priorities: Sequence[int]) -> int:
+        """Decides these shards and gives the number of people; passes over those that are decided already.
+
+        A range without an end is only cut: what comes of it is for whoever has time.
+        """
+        if not refs:
+            return 0
         now = self._clock.now()
         opened = await self._db.read(lambda tx: shards.load(tx, refs))
-        if missing := set(refs) - {s.ref for s in opened}:
-            cut = await self._db.write(lambda tx: shards.cut(tx, sorted(missing), now), Lane.DECISIONS)
-            opened += await self._db.read(lambda tx: shards.load(tx, cut))
+        if uncut := sorted(set(refs) - {s.ref for s in opened}):
+            await self._db.write(lambda tx: shards.cut(tx, uncut, now), Lane.DECISIONS)
+            events = tuple(dict.fromkeys(ids.show(ids.EVENT, r.event_id) for r in uncut))
+            await self._announce([Job(DECIDE, Priority(p), ids=events) for p in priorities])
         for part in _parts(opened, self._batch):
             await self._decide_part(part)
         return sum(len(shard.members) for shard in opened)
@@ -184,6 +219,21 @@ class Decider:
             else:
                 kept.append((case, found))
         return kept, given_back
+
+
+def _groups(taken: Sequence[Taken], most: int) -> list[list[Taken]]:
+    """What is decided together: the more often a shard was taken in vain, the fewer others go with it.
+
+    One that ends its worker so ends ever fewer others, until it is alone and parked.
+    """
+    by_tries: dict[int, list[Taken]] = defaultdict(list)
+    for t in taken:
+        by_tries[min(t.tries, TRIES)].append(t)
+    groups = []
+    for tries, shards_ in sorted(by_tries.items()):
+        size = _TOGETHER.get(tries, 1) if tries else most
+        groups += [shards_[i : i + size] for i in range(0, len(shards_), size)]
+    return groups
 
 
 def requests_of(found: Sequence[Sequence[Candidate]]) -> list[SlotRequest]:

@@ -7,11 +7,16 @@ from typing import NamedTuple
 
 import msgspec
 
+from clarion.clock import SECOND
 from clarion.directory.topics import audience_page
 from clarion.model.events import SHARD_SIZE
 from clarion.model.ids import Id
-from clarion.storage import Tx
+from clarion.storage import Row, Tx, tables
 
+#: How long (ms) a shard is its taker's: many times what deciding it takes.
+HELD = 6 * SECOND
+#: Shards that a worker looks at before it takes more.
+FEW = 4
 #: Ranges that one transaction cuts, so that it stays short.
 MOST_CUTS = 50
 
@@ -33,29 +38,55 @@ class OpenShard(NamedTuple):
     members: tuple[str, ...]
 
 
-async def due(tx: Tx, priorities: Sequence[int], now: int, most: int) -> list[ShardRef]:
-    """Shards of these queues that wait to be decided, the most urgent first, up to about `most` recipients."""
-    refs: list[ShardRef] = []
+class Taken(NamedTuple):
+    """A shard that is this worker's to decide for a while, and how often it was taken before without an end."""
+
+    ref: ShardRef
+    tries: int
+
+
+async def take(tx: Tx, priorities: Sequence[int], now: int, most: int) -> list[Taken]:
+    """Takes shards of these queues that wait to be decided, the most urgent first, up to about `most` recipients.
+
+    Nobody else gets them for `HELD` ms; whoever dies with them gives them back by that.
+    """
+    taken: list[Taken] = []
     people = 0
     for priority in priorities:
-        rows = await tx.fetch(
-            "SELECT project, event_id, number, recipients FROM shards "
-            "WHERE done = :no AND priority = :priority AND due_at <= :now ORDER BY due_at LIMIT :most",
-            no=False,
-            priority=priority,
-            now=now,
-            most=most,
-        )
+        # A few first: they may be large, and what is locked in vain is hidden from others.
+        rows = await _waiting(tx, priority, now, FEW)
+        if len(rows) == FEW and sum(row["recipients"] or 1 for row in rows) < most - people:
+            rows = await _waiting(tx, priority, now, most)
         for row in rows:
-            refs.append(ShardRef(row["project"], bytes(row["event_id"]), row["number"]))
-            people += row["recipients"] or 1
-            if people >= most:
-                return refs
-    return refs
+            if people < most:
+                taken.append(Taken(ShardRef(row["project"], bytes(row["event_id"]), row["number"]), row["tries"]))
+                people += row["recipients"] or 1
+        if people >= most:
+            break
+    held = [(*t.ref, now + HELD, t.tries + 1) for t in sorted(taken)]
+    await tx.update(tables.shards, ("project", "event_id", "number"), ("due_at", "tries"), held)
+    return taken
 
 
-async def cut(tx: Tx, refs: Sequence[ShardRef], now: int) -> list[ShardRef]:
-    """Cuts ranges without an end into shards; gives the shards to decide, of each range at most `MOST_CUTS`."""
+async def _waiting(tx: Tx, priority: int, now: int, limit: int) -> Sequence[Row]:
+    return await tx.fetch(
+        "SELECT project, event_id, number, recipients, tries FROM shards "  # nosec B608  # a constant of storage
+        "WHERE done = :no AND priority = :priority AND due_at <= :now ORDER BY due_at LIMIT :most" + tx.skip_locked,
+        no=False,
+        priority=priority,
+        now=now,
+        most=limit,
+    )
+
+
+async def give_back(tx: Tx, taken: Sequence[Taken], now: int) -> None:
+    """Gives shards back untried: what they needed wasn't there."""
+    rows = [(*t.ref, now, t.tries) for t in sorted(taken)]
+    await tx.update(tables.shards, ("project", "event_id", "number"), ("due_at", "tries"), rows, only="NOT t.done")
+
+
+async def cut(tx: Tx, refs: Sequence[ShardRef], now: int) -> None:
+    """Cuts ranges without an end into shards that anybody may take; of each range at most `MOST_CUTS` at once."""
     rows = await tx.fetch(
         "SELECT s.project, s.event_id, s.number, s.priority, s.after, e.audience, e.accepted_at FROM shards s "  # nosec B608  # a constant of storage
         "JOIN events e ON e.project = s.project AND e.id = s.event_id "
@@ -65,25 +96,21 @@ async def cut(tx: Tx, refs: Sequence[ShardRef], now: int) -> list[ShardRef]:
         events=sorted({r.event_id for r in refs}),
         no=False,
     )
-    found = list(refs)
     wanted = set(refs)
     for row in rows:
         ref = ShardRef(row["project"], bytes(row["event_id"]), row["number"])
         if ref in wanted:
-            found += await _cut_one(tx, ref, row["priority"], row["after"], row["audience"], row["accepted_at"], now)
-    return found
+            await _cut_one(tx, ref, row["priority"], row["after"], row["audience"], row["accepted_at"], now)
 
 
-async def _cut_one(
-    tx: Tx, ref: ShardRef, priority: int, after: str, audience: str, accepted_at: int, now: int
-) -> list[ShardRef]:
+async def _cut_one(tx: Tx, ref: ShardRef, priority: int, after: str, audience: str, accepted_at: int, now: int) -> None:
     """Ends the open range `ref` after SHARD_SIZE members, and goes on with new shards behind it."""
-    number, new = ref.number, []
-    for cuts in range(MOST_CUTS):
+    number = ref.number
+    for _ in range(MOST_CUTS):
         members = await _page(tx, ref.project, audience, after, None, accepted_at)
         upto = members[-1] if members else after
         await tx.run(
-            "UPDATE shards SET upto = :upto, recipients = :n, due_at = :now "
+            "UPDATE shards SET upto = :upto, recipients = :n, due_at = :now, tries = 0 "
             "WHERE project = :project AND event_id = :event AND number = :number",
             upto=upto, n=len(members), now=now, project=ref.project, event=ref.event_id, number=number,
         )  # fmt: skip
@@ -92,12 +119,9 @@ async def _cut_one(
         number, after = number + 1, upto
         await tx.run(
             "INSERT INTO shards (project, event_id, number, priority, after, done, due_at, recipients, decided, "
-            "notifications) VALUES (:project, :event, :number, :priority, :after, :no, :now, 0, 0, 0)",
+            "notifications, tries) VALUES (:project, :event, :number, :priority, :after, :no, :now, 0, 0, 0, 0)",
             project=ref.project, event=ref.event_id, number=number, priority=priority, after=after, no=False, now=now,
         )  # fmt: skip
-        if cuts < MOST_CUTS - 1:  # the last one stays uncut for the next round
-            new.append(ShardRef(ref.project, ref.event_id, number))
-    return new
 
 
 async def _page(tx: Tx, project: int, audience: str, after: str, upto: str | None, accepted_at: int) -> tuple[str, ...]:

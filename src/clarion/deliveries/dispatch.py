@@ -80,6 +80,10 @@ class Dispatcher:
         """Something of this priority may be due: worth a claim."""
         self._hints[provider].add(int(priority))
 
+    def in_flight(self, provider: str) -> int:
+        """How many of its deliveries are on their way."""
+        return self._in_flight.get(provider, 0)
+
     def stop_claiming(self) -> None:
         """Takes no more work."""
         self._stopping = True

@@ -75,6 +75,12 @@ class Work:
                 left.append(job)
         return left
 
+    def loaded(self, job: Job, much: int) -> bool:
+        """Whether this process has so much in hand already that others should hear of the job too."""
+        if job.name != DELIVER:
+            return False
+        return job.provider is None or self._dispatcher.in_flight(job.provider) >= much
+
     async def finish(self, patience: float) -> bool:
         """Claims no more, and waits for what is in flight; False if some of it still is after `patience` s."""
         self._dispatcher.stop_claiming()

@@ -81,6 +81,7 @@ _SHARD = (
     "recipients",
     "decided",
     "notifications",
+    "tries",
 )
 _KEY = ("project", "key", "hash", "event_id", "expires_at")
 _json = msgspec.json.Encoder()
@@ -186,9 +187,9 @@ class Acceptance:
 def _shard_rows(now: int, event: Id, entry: Entry) -> list[tuple[Any, ...]]:
     project, priority, members = entry.draft.project, int(entry.priority), entry.draft.members
     if members is None:  # a range, cut when it is decided
-        return [(project, event, 0, priority, None, "", None, False, now, 0, 0, 0)]
+        return [(project, event, 0, priority, None, "", None, False, now, 0, 0, 0, 0)]
     return [
-        (project, event, number, priority, _json.encode(part).decode(), None, None, False, now, len(part), 0, 0)
+        (project, event, number, priority, _json.encode(part).decode(), None, None, False, now, len(part), 0, 0, 0)
         for number, part in enumerate(members[i : i + SHARD_SIZE] for i in range(0, len(members) or 1, SHARD_SIZE))
     ]
 

@@ -11,6 +11,8 @@ DECIDE: Final = "decide.v1"  #: shards are waiting to be decided
 REVIEW: Final = "review.v1"  #: deliveries are waiting to be decided again
 DELIVER: Final = "deliver.v1"  #: deliveries of `provider` are due
 
+JOBS: Final = (DECIDE, REVIEW, DELIVER)  #: every kind
+
 
 class Job(NamedTuple):
     """One hint, for the queue of its priority. `ids` are shown ids, where the one who announces knows them."""

@@ -54,6 +54,9 @@ class Tx(ABC):
         """As `lock_rows`, passing over rows that another transaction has locked."""
         return " FOR UPDATE SKIP LOCKED" if self.dialect == "postgresql" else ""
 
+    async def alone(self, name: str) -> None:  # noqa: B027
+        """Waits for whoever holds this name, and holds it until the transaction ends. SQLite's one writer is alone."""
+
     @abstractmethod
     async def fetch(self, statement: Statement, /, **values: Any) -> Sequence[Row]:
         """All rows of a statement."""

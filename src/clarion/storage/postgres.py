@@ -44,6 +44,11 @@ def _unfit() -> Invalid:
     return Invalid("invalid_field", "a value holds what can't be stored: a NUL character, or a number without bounds")
 
 
+def lock_number(name: str) -> int:
+    """By what PostgreSQL knows an advisory lock."""
+    return int.from_bytes(hashlib.blake2b(f"clarion {name}".encode(), digest_size=8).digest(), "big", signed=True)
+
+
 class PostgresTx(Tx):
     """A transaction (or, for reading, just a connection)."""
 
@@ -56,6 +61,9 @@ class PostgresTx(Tx):
         plain = compiled(statement, "postgresql")
         text, names = for_postgres(plain.text)
         return text, [values[name] if name in values else plain.values[name] for name in names]
+
+    async def alone(self, name: str) -> None:
+        await self._connection.execute("SELECT pg_advisory_xact_lock($1)", lock_number(name))
 
     async def fetch(self, statement: Statement, /, **values: Any) -> Sequence[Row]:
         text, arguments = self._prepared(statement, values)
@@ -142,9 +150,7 @@ class PostgresDatabase(Database):
         # A connection of its own: the lock lives as long as it, and so at most as long as the process.
         try:
             connection = await asyncpg.connect(self._url, server_settings={"application_name": f"clarion {name}"})
-            number = hashlib.blake2b(f"clarion {name}".encode(), digest_size=8).digest()
-            signed = int.from_bytes(number, "big", signed=True)
-            if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", signed):
+            if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", lock_number(name)):
                 await connection.close()
                 return False
         except _AWAY as error:

@@ -11,7 +11,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, inspect
+from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -53,6 +53,8 @@ def _look(connection: Connection) -> Schema:
 def _upgrade(connection: Connection) -> None:
     config = _config()
     config.attributes["connection"] = connection
+    if connection.dialect.name == "postgresql":  # processes that start together: one upgrades, the others find it done
+        connection.execute(text("SELECT pg_advisory_lock(hashtext('clarion migrations'))"))
     command.upgrade(config, "head")
     connection.commit()
 

@@ -236,8 +236,20 @@ shards = _table(
     _number("recipients"),
     _number("decided"),
     _number("notifications"),
+    _column("tries", SmallInteger()),  # how often it was taken
     # work waiting to be decided; empty when there is none
     Index("shards_due", "priority", "due_at", sqlite_where=text("done = 0"), postgresql_where=text("NOT done")),
+)
+
+#: Work that was tried so often that it now waits for a person.
+parked = _table(
+    "parked",
+    _project(**KEY),
+    _text("job", **KEY),
+    _id("subject", **KEY),  # the event
+    _number("number", **KEY, autoincrement=False),  # the shard
+    _text("error"),  # the class of the last error
+    _at("at"),
 )
 
 # --- layer 2: decisions -----------------------------------------------------------------------------------------------

@@ -80,6 +80,8 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("GET", "/v1/tenants/{id}"): Permission.TENANTS_READ,
     ("GET", "/v1/providers"): Permission.PROVIDERS_READ,
     ("GET", "/v1/stats"): Permission.STATS_READ,
+    ("GET", "/v1/parked"): Permission.EVENTS_READ,
+    ("POST", "/v1/parked/retry"): Permission.EVENTS_CANCEL,
     ("POST", "/v1/keys"): Permission.KEYS_WRITE,
     ("GET", "/v1/keys"): Permission.KEYS_READ,
     ("DELETE", "/v1/keys/{id}"): Permission.KEYS_WRITE,

@@ -9,6 +9,7 @@ from clarion.web.api import (
     inbox,
     notifications,
     operations,
+    parked,
     preferences,
     recipients,
     stream,
@@ -34,4 +35,5 @@ ROUTERS = (
     tenants.router,
     operations.router,
     callbacks.router,
+    parked.router,
 )

@@ -263,6 +263,16 @@ CREATE TABLE outbox (
   PRIMARY KEY (project, id)
 );
 
+CREATE TABLE parked (
+  project INTEGER NOT NULL, 
+  job TEXT NOT NULL, 
+  subject BYTEA NOT NULL, 
+  number INTEGER NOT NULL, 
+  error TEXT NOT NULL, 
+  at BIGINT NOT NULL, 
+  PRIMARY KEY (project, job, subject, number)
+);
+
 CREATE TABLE preferences (
   project INTEGER NOT NULL, 
   recipient TEXT NOT NULL, 
@@ -329,6 +339,7 @@ CREATE TABLE shards (
   recipients INTEGER NOT NULL, 
   decided INTEGER NOT NULL, 
   notifications INTEGER NOT NULL, 
+  tries SMALLINT NOT NULL, 
   PRIMARY KEY (project, event_id, number)
 );
 

@@ -281,6 +281,17 @@ CREATE TABLE outbox (
 )
  WITHOUT ROWID;
 
+CREATE TABLE parked (
+  project INTEGER NOT NULL, 
+  job TEXT NOT NULL, 
+  subject BLOB NOT NULL, 
+  number INTEGER NOT NULL, 
+  error TEXT NOT NULL, 
+  at BIGINT NOT NULL, 
+  PRIMARY KEY (project, job, subject, number)
+)
+ WITHOUT ROWID;
+
 CREATE TABLE preferences (
   project INTEGER NOT NULL, 
   recipient TEXT NOT NULL, 
@@ -352,6 +363,7 @@ CREATE TABLE shards (
   recipients INTEGER NOT NULL, 
   decided INTEGER NOT NULL, 
   notifications INTEGER NOT NULL, 
+  tries SMALLINT NOT NULL, 
   PRIMARY KEY (project, event_id, number)
 )
  WITHOUT ROWID;

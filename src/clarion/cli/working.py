@@ -1,0 +1,92 @@
+"""`clarion worker` and `clarion scheduler`: the processes of the celery engine beside `clarion serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import Annotated
+
+import msgspec
+import typer
+
+from clarion.bootstrap import Clarion
+from clarion.cli.context import Context
+from clarion.cli.processes import Supervisor, is_one_of_several, serve_metrics
+from clarion.model.errors import Misconfigured
+from clarion.security import logs
+from clarion.settings import Settings
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the commands."""
+
+    @app.command()
+    def worker(
+        context: typer.Context,
+        queues: Annotated[
+            str, typer.Option("--queues", help="Those it serves, with commas between; [workers] queues otherwise.")
+        ] = "",
+        processes: Annotated[
+            int, typer.Option("--processes", min=0, help="How many; [workers] processes otherwise. 0: one per core.")
+        ] = -1,
+    ) -> None:
+        """Decides and delivers what others accept (CLARION_ENGINE=celery).
+
+        Any number of them may run, on any number of machines. Ctrl-C (or SIGTERM) finishes what is in flight.
+        """
+        held = context.ensure_object(Context)
+        settings = _with(held.settings, queues, processes)
+        _needs_celery(settings, "worker")
+        logs.set_up(settings.log.level, settings.log.format)
+        count = settings.workers.processes or os.cpu_count() or 1
+        if is_one_of_several() or count == 1:
+            from clarion.worker import WorkerProcess
+
+            serve_metrics(settings.metrics_port)
+            sys.exit(WorkerProcess(settings).run())
+        words = ["worker", "--processes", "1", *(["--queues", queues] if queues else [])]
+        sys.exit(Supervisor(words, held.config, count, {}).run())
+
+    @app.command()
+    def scheduler(context: typer.Context) -> None:
+        """Watches over what is due and over dead workers (CLARION_ENGINE=celery).
+
+        Two are better than one: one leads, the other takes over when it ends.
+        """
+        settings = context.ensure_object(Context).settings
+        _needs_celery(settings, "scheduler")
+        logs.set_up(settings.log.level, settings.log.format)
+        serve_metrics(settings.metrics_port)
+        asyncio.run(_schedule(settings))
+
+
+def _with(settings: Settings, queues: str, processes: int) -> Settings:
+    """The settings with what the options say."""
+    workers = settings.workers
+    if queues:
+        workers = msgspec.structs.replace(workers, queues=tuple(q.strip() for q in queues.split(",") if q.strip()))
+    if processes >= 0:
+        workers = msgspec.structs.replace(workers, processes=processes)
+    return msgspec.structs.replace(settings, workers=workers).checked()
+
+
+def _needs_celery(settings: Settings, what: str) -> None:
+    if settings.engine != "celery":
+        raise Misconfigured(
+            f"`clarion {what}` belongs to the celery engine: set CLARION_ENGINE=celery "
+            "(with the embedded engine, `clarion serve` does all the work)"
+        )
+
+
+async def _schedule(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    clarion = await Clarion.open(settings)
+    try:
+        await clarion.work("scheduler")
+        await stop.wait()
+    finally:
+        await clarion.close()

@@ -1,0 +1,100 @@
+"""The Celery application: its queues, its tasks, and settings under which a message can't do harm.
+
+JSON only; acknowledged when the work is done; a message whose worker died goes to another one. What a message says is
+looked up in the database, so that doing it twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from celery import Celery
+from kombu import Exchange, Queue  # type: ignore[attr-defined]
+
+from clarion.model.jobs import JOBS, Job
+from clarion.model.words import Channel, Priority
+
+#: Before every key in Redis: the broker may be shared.
+PREFIX = "clarion:"
+#: The queues that everybody has, the most urgent first: Redis is asked in this order.
+PRIORITIES = tuple(p.name for p in Priority)
+#: Tasks at once in a process. Each waits for a round of a lane, for some ms, and rounds serve many at once.
+THREADS = 16
+
+
+def queue_of(job: Job, channel: Channel | None, own: Iterable[Channel]) -> str:
+    """The queue of a job: its priority's, or for deliveries of a channel with a queue of its own, the channel's."""
+    return str(channel) if channel is not None and channel in own else job.queue.name
+
+
+def all_queues(own: Iterable[Channel]) -> tuple[str, ...]:
+    """Every queue there is."""
+    return (*PRIORITIES, *sorted(str(c) for c in own))
+
+
+def make_app(broker_url: str, own: Sequence[Channel], visibility_timeout: int) -> Celery:
+    """The application. `visibility_timeout` (s): when a message that nobody acknowledged goes to another worker."""
+    app = Celery("clarion", broker=broker_url, set_as_current=False)
+    exchange = Exchange("clarion", type="direct")  # type: ignore[no-untyped-call]
+    queues = [Queue(n, exchange, routing_key=n, durable=True) for n in all_queues(own)]  # type: ignore[no-untyped-call]
+    app.conf.update(
+        task_queues=queues,
+        task_default_queue=Priority.normal.name,
+        task_default_exchange="clarion",
+        task_default_routing_key=Priority.normal.name,
+        task_create_missing_queues=False,
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_publish_retry=False,
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+        worker_send_task_events=True,  # for Flower; hints are few
+        broker_connection_retry_on_startup=True,
+        broker_connection_timeout=2,
+        broker_transport_options=_transport(broker_url, visibility_timeout),
+        timezone="UTC",
+        enable_utc=True,
+    )
+    return app
+
+
+def _transport(broker_url: str, visibility_timeout: int) -> dict[str, Any]:
+    if not broker_url.startswith(("redis", "valkey")):
+        return {}
+    return {
+        "global_keyprefix": PREFIX,
+        "visibility_timeout": visibility_timeout,
+        "unacked_restore_interval": max(1, visibility_timeout // 4),
+        "unacked_restore_throttle": 1,
+        "queue_order_strategy": "priority",
+        "socket_timeout": 10,
+        "socket_connect_timeout": 2,
+        "health_check_interval": 10,
+    }
+
+
+def add_tasks(app: Celery, take: Callable[[Job], None]) -> None:
+    """Registers a task for every kind of job: it hands the job to `take`, which returns when the work is done."""
+    for name in JOBS:
+        app.task(name=name)(_task(name, take))
+
+
+def _task(name: str, take: Callable[[Job], None]) -> Callable[..., None]:
+    def run(queue: str, provider: str | None = None, ids: Sequence[str] = ()) -> None:
+        take(Job(name, Priority[queue], provider, tuple(ids)))
+
+    return run
+
+
+def message_of(job: Job) -> dict[str, Any]:
+    """The arguments that a job's message carries: ids and names, never content."""
+    plain: dict[str, Any] = {"queue": job.queue.name}
+    if job.provider is not None:
+        plain["provider"] = job.provider
+    if job.ids:
+        plain["ids"] = list(job.ids)
+    return plain

@@ -1,0 +1,135 @@
+"""A worker process of the celery engine: Celery's consumer and threads in front, one event loop with the work behind.
+
+`clarion worker` runs it; so does Celery's own command line, with settings from the environment and clarion.toml:
+
+    celery -A clarion.worker worker --pool threads --queues critical,high,normal,bulk
+    celery -A clarion.worker flower
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any
+
+import structlog
+from celery import Celery, signals
+
+from clarion.bootstrap import Clarion
+from clarion.engine.celery.app import THREADS, add_tasks, all_queues, make_app
+from clarion.engine.celery.engines import WorkerEngine
+from clarion.engine.celery.loop import LoopThread
+from clarion.model.errors import Misconfigured, Unavailable
+from clarion.model.jobs import Job
+from clarion.settings import Settings, load
+
+log = structlog.get_logger("clarion.worker")
+
+#: s that a task waits for its round; then the message is done: the lane goes on without it.
+PATIENCE = 30.0
+
+
+class WorkerProcess:
+    """One process. `app` is what Celery runs; the application opens when Celery's worker begins, and closes with it."""
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.engine != "celery":
+            raise Misconfigured(
+                "workers belong to the celery engine: set CLARION_ENGINE=celery (with the embedded engine, "
+                "`clarion serve` does all the work)"
+            )
+        self._settings = settings
+        workers = settings.workers
+        self.app = make_app(settings.broker, workers.channel_queues, workers.visibility_timeout_seconds)
+        self.queues = workers.queues or all_queues(workers.channel_queues)
+        self._loop: LoopThread | None = None
+        self._clarion: Clarion | None = None
+        add_tasks(self.app, self.take)
+        for chatty in ("celery.worker.strategy", "celery.app.trace"):  # two lines a task
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+        signals.setup_logging.connect(_leave_logging_alone)
+        signals.worker_init.connect(self._worker_begins)
+        signals.worker_process_init.connect(self._child_begins)
+        signals.worker_process_shutdown.connect(self._child_ends)
+
+    def run(self) -> int:
+        """Works until it is asked to stop; the exit status."""
+        self.start()
+        try:
+            worker = self.app.Worker(
+                pool="threads", concurrency=THREADS, queues=self.queues, hostname=f"clarion-{os.getpid()}@%h",
+                without_mingle=True, without_gossip=True, quiet=True,
+            )  # fmt: skip
+            worker.start()
+            return int(worker.exitcode or 0)
+        finally:
+            self.stop()
+
+    def start(self) -> None:
+        """Opens the application on a loop of its own, and starts to work. Again is harmless."""
+        if self._loop is not None:
+            return
+        # The consumer's thread needs Python between many short calls: it must not wait 5 ms for each.
+        sys.setswitchinterval(0.001)
+        self._loop = LoopThread()
+        try:
+            self._clarion = self._loop.run(self._opened())
+        except BaseException:
+            self._loop.end()
+            self._loop = None
+            raise
+
+    async def _opened(self) -> Clarion:
+        clarion = await Clarion.open(self._settings)
+        try:
+            await clarion.work("worker")
+        except BaseException:
+            await clarion.close()
+            raise
+        return clarion
+
+    def stop(self) -> None:
+        """Finishes what it holds, and closes."""
+        if self._loop is not None and self._clarion is not None:
+            self._loop.run(self._clarion.close())
+            self._loop.end()
+        self._loop = self._clarion = None
+
+    def take(self, job: Job) -> None:
+        """A task's work, in Celery's thread."""
+        self.start()
+        assert self._loop is not None
+        assert self._clarion is not None
+        engine = self._clarion.engine
+        assert isinstance(engine, WorkerEngine)
+        try:
+            self._loop.run(engine.take(job), PATIENCE)
+        except (TimeoutError, Unavailable) as error:  # the lane tries again by itself
+            log.warning("a task ended before its round", job=job.name, error=type(error).__name__)
+
+    def _worker_begins(self, sender: Any = None, **_: Any) -> None:
+        if "prefork" not in str(getattr(sender, "pool_cls", "")):  # there, each child has a loop of its own
+            self.start()
+
+    def _child_begins(self, **_: Any) -> None:
+        self.start()
+
+    def _child_ends(self, **_: Any) -> None:
+        self.stop()
+
+
+def _leave_logging_alone(**_: Any) -> None:
+    """Celery sets up no logging when somebody listens to this signal: ours is in force."""
+
+
+_found: list[Celery] = []
+
+
+def __getattr__(name: str) -> Celery:
+    """`app`, made when Celery's command line first asks for it."""
+    if name not in ("app", "celery"):
+        raise AttributeError(name)
+    if not _found:
+        _found.append(WorkerProcess(load(None, os.environ)).app)
+    return _found[0]
