@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from clarion.deliveries.interface import HttpProvider, Provider, Report, SendProvider
+from clarion.deliveries.interface import BatchProvider, HttpProvider, Provider, Report, SendProvider
 from clarion.model.delivery import Message, Outcome, failed
 from clarion.model.ids import Id
 from clarion.model.words import OutcomeKind
@@ -33,7 +33,11 @@ async def deliver(provider: Provider, messages: Sequence[Message], now: int, rep
             ready.append(message)
         else:
             report(message.delivery_id, refusal)
-    if isinstance(provider, HttpProvider):
+    if isinstance(provider, BatchProvider):
+        size = provider.limits.batch
+        parts = [ready[start : start + size] for start in range(0, len(ready), size)]
+        await _together([_exchange_all(provider, part, now, report) for part in parts])
+    elif isinstance(provider, HttpProvider):
         await _together([_exchange(provider, message, now, report) for message in ready])
     elif isinstance(provider, SendProvider):
         size = provider.limits.batch
@@ -67,6 +71,37 @@ async def _outcome(provider: HttpProvider, message: Message, now: int) -> Outcom
         return answer if isinstance(answer, Outcome) else provider.outcome_of(answer, message)
     except Exception as error:  # noqa: BLE001
         return _crash(provider, error, OutcomeKind.UNCERTAIN)
+
+
+async def _exchange_all(provider: BatchProvider, messages: Sequence[Message], now: int, report: Report) -> None:
+    """One request for all; if one of them has spoilt it, two for their halves, until it is found."""
+    if len(messages) == 1:
+        await _exchange(provider, messages[0], now, report)
+        return
+    outcomes = await _outcomes(provider, messages, now)
+    if outcomes is None:
+        half = len(messages) // 2
+        await _together([_exchange_all(provider, part, now, report) for part in (messages[:half], messages[half:])])
+        return
+    for message, outcome in zip(messages, outcomes, strict=True):
+        report(message.delivery_id, outcome)
+
+
+async def _outcomes(provider: BatchProvider, messages: Sequence[Message], now: int) -> Sequence[Outcome] | None:
+    """None: the request was spoilt, and nothing of it was taken."""
+    try:
+        request = provider.request_for_all(messages, now)
+    except Exception:  # noqa: BLE001  # whichever it is: alone it is told
+        return None
+    if provider.limits.check_size(len(request.body) if request.counted is None else request.counted):
+        return None
+    try:
+        answer = await provider.call(request, now)
+        if isinstance(answer, Outcome):
+            return [answer] * len(messages)
+        return None if provider.is_spoilt(answer) else provider.outcomes_of(answer, messages)
+    except Exception as error:  # noqa: BLE001
+        return [_crash(provider, error, OutcomeKind.UNCERTAIN)] * len(messages)
 
 
 async def _send(provider: SendProvider, messages: Sequence[Message], now: int, report: Report) -> None:

@@ -2,6 +2,7 @@
 
     Provider                what both kinds declare: the contact kinds it reaches, its limits, how much at once
     ├── HttpProvider        request_for, outcome_of, receipts_in: pure, around the one HTTP client (`http.py`)
+    │   └── BatchProvider   request_for_all, outcomes_of: the same for up to `limits.batch` messages in a request
     └── SendProvider        send: does its own I/O (SMTP, the in-app inbox)
 
 `carry.py` drives both. Nothing here does I/O. What a provider doesn't do it says by `Unsupported`; nothing is dropped
@@ -68,7 +69,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int  #: of the request's body; where there is none, of all rendered parts together
     max_chars: Mapping[str, int] = {}  #: by part: {"subject": 998}
     required: tuple[tuple[str, ...], ...] = ()  #: groups of parts: at least one of each must hold text
-    batch: int = 1  #: most messages that one `send` takes
+    batch: int = 1  #: most messages that one `send`, or one request of a BatchProvider, takes
 
     def check(self, parts: Mapping[str, str]) -> Outcome | None:
         """The refusal that these parts would get, or None."""
@@ -237,6 +238,28 @@ class HttpProvider(Provider):
     @abstractmethod
     def outcome_of(self, response: HttpResponse, message: Message) -> Outcome:
         """What a complete answer means; never `uncertain`. Its texts hold no address and no secret."""
+
+
+class BatchProvider(HttpProvider):
+    """A provider over HTTP whose requests hold several messages."""
+
+    @abstractmethod
+    def request_for_all(self, messages: Sequence[Message], now: int) -> HttpRequest:
+        """The request that sends them all. Its `counted` is the size of the largest."""
+
+    @abstractmethod
+    def outcomes_of(self, response: HttpResponse, messages: Sequence[Message]) -> list[Outcome]:
+        """What a complete answer means for each of them, in order."""
+
+    def is_spoilt(self, response: HttpResponse) -> bool:
+        """Whether one message may have cost the others their acceptance: then they are tried in halves."""
+        return response.status in (400, 413, 422)
+
+    def request_for(self, message: Message, now: int) -> HttpRequest:
+        return self.request_for_all([message], now)
+
+    def outcome_of(self, response: HttpResponse, message: Message) -> Outcome:
+        return self.outcomes_of(response, [message])[0]
 
 
 class SendProvider(Provider):

@@ -92,3 +92,11 @@ def to_browser(number: int = 0, **fields: Any) -> Message:
     """A web push message."""
     plain = {"channel": Channel.WEB_PUSH, "kind": ContactKind.WEBPUSH, "address": subscription()}
     return to_phone(number, **{**plain, **fields})
+
+
+EXPO_TOKEN = "ExponentPushToken[xxxxxxxxxxxxxxxxxxxxxx]"
+
+
+def to_expo(number: int = 0, **fields: Any) -> Message:
+    """A push message to an app made with Expo."""
+    return to_phone(number, **{"kind": ContactKind.EXPO, "address": EXPO_TOKEN, **fields})

@@ -17,6 +17,7 @@ from tests.deliveries.providers.push_accounts import (
     secret_of,
     service_account,
     to_browser,
+    to_expo,
     to_iphone,
     to_phone,
 )
@@ -143,4 +144,41 @@ class TestWebPush(HttpProviderContract):
     )
 
 
-CONTRACTS: list[type[ProviderContract]] = [TestFcm, TestApns, TestWebPush]
+class TestExpo(HttpProviderContract):
+    sample = Sample(
+        config=ProviderConfig(name="apps", kind="expo", channel=Channel.PUSH, config={"access_token": "3xp0-t0k3n"}),
+        message=to_expo(),
+        oversized=to_expo(parts={"title": "t", "body": "x" * 4_080}),
+        secrets=("3xp0-t0k3n",),
+        answers=(
+            (
+                HttpResponse(
+                    status=200, body=b'{"data":[{"status":"ok","id":"XXXXXXXX-XXXX-XXXX-XXXX-XXXXXXXXXXXX"}]}'
+                ),
+                accepted("XXXXXXXX-XXXX-XXXX-XXXX-XXXXXXXXXXXX"),
+            ),
+            (
+                HttpResponse(
+                    status=200,
+                    body=b'{"data":[{"status":"error","message":"\\"ExponentPushToken[xxxxxxxxxxxxxxxxxxxxxx]\\" is not'
+                    b' a registered push notification recipient","details":{"error":"DeviceNotRegistered"}}]}',
+                ),
+                failed(
+                    OutcomeKind.BAD_ADDRESS,
+                    "DeviceNotRegistered",
+                    '"<address>" is not a registered push notification recipient',
+                ),
+            ),
+            (
+                HttpResponse(
+                    status=400,
+                    body=b'{"errors":[{"code":"PUSH_TOO_MANY_EXPERIENCE_IDS","message":"All push notification messages'
+                    b' in the same request must be for the same project"}]}',
+                ),
+                failed(OutcomeKind.REFUSED, "PUSH_TOO_MANY_EXPERIENCE_IDS", "Expo answered 400"),
+            ),
+        ),
+    )
+
+
+CONTRACTS: list[type[ProviderContract]] = [TestFcm, TestApns, TestWebPush, TestExpo]

@@ -14,6 +14,7 @@ from clarion.deliveries.options import resolved
 KINDS: dict[str, str] = {
     "apns": "clarion.deliveries.providers.apns:Apns",
     "capture": "clarion.deliveries.providers.capture:Capture",
+    "expo": "clarion.deliveries.providers.expo:Expo",
     "fcm": "clarion.deliveries.providers.fcm:Fcm",
     "in_app": "clarion.deliveries.providers.in_app:InApp",
     "messagebird": "clarion.deliveries.providers.messagebird:MessageBird",
