@@ -32,10 +32,11 @@ class Scale:
     naive_0ms: int  #: notifications of the naive fan-out
     naive_50ms: int
     fanout: int  #: notifications of Clarion's fan-out
+    streams: int  #: live inboxes
 
 
-FULL = Scale(seconds=8, naive_0ms=3_000, naive_50ms=600, fanout=20_000)
-QUICK = Scale(seconds=2, naive_0ms=300, naive_50ms=100, fanout=2_000)
+FULL = Scale(seconds=8, naive_0ms=3_000, naive_50ms=600, fanout=20_000, streams=10_000)
+QUICK = Scale(seconds=2, naive_0ms=300, naive_50ms=100, fanout=2_000, streams=500)
 
 
 @dataclass(frozen=True, kw_only=True)

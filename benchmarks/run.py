@@ -15,7 +15,7 @@ from rich.table import Table
 
 from benchmarks.environment import FULL, QUICK, Environment
 from benchmarks.row import Row
-from benchmarks.rows import accept, decided, fanout, kept
+from benchmarks.rows import accept, decided, fanout, kept, streams
 
 #: Every group, in the order in which it is measured.
 GROUPS: dict[str, Callable[[Environment], list[Row]]] = {
@@ -23,6 +23,7 @@ GROUPS: dict[str, Callable[[Environment], list[Row]]] = {
     "accept": accept.measure,
     "fanout": fanout.measure,
     "capture": kept.measure,
+    "streams": streams.measure,
 }
 
 RESULTS = Path(__file__).with_name("results") / "bench.json"
