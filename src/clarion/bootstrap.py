@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -33,7 +33,7 @@ from clarion.directory import api_keys, preferences, suppressions, tenants, topi
 from clarion.directory.contacts import AddContacts, Contacts, RemoveContacts
 from clarion.directory.recipients import EraseRecipients, PutRecipients, Recipients
 from clarion.directory.vault import Vault
-from clarion.engine import Engine
+from clarion.engine import Engine, retention
 from clarion.engine.embedded import EmbeddedEngine
 from clarion.engine.lanes import Lanes
 from clarion.engine.scheduler import Scheduler
@@ -75,6 +75,8 @@ from clarion.workflows.files import load_folder
 from clarion.workflows.schema import check_data
 
 log = structlog.get_logger("clarion")
+
+REFRESH = 1.0  #: s between looks for workflow versions that other processes stored
 
 #: What a process is there for. With the embedded engine, `serve` does everything.
 Part = Literal["serve", "worker", "scheduler"]
@@ -131,6 +133,11 @@ class Clarion:
         self.previewer = Previewer(db, self.limits, self.contexts)
         self.workers = Workers(db, clock)
         self.projections = Projections(db, clock)
+        kept = settings.retention
+        self.retention = retention.Retention(
+            db, clock, self.projections,
+            retention.kinds(kept.event_days, kept.notification_days, kept.fact_days, kept.outbox_days),
+        )  # fmt: skip
         self.engine: Engine | None = None
         self.door = Door(self.catalogue.for_type, check_data, self.catalogue.known_types, self.catalogue.refresh)
         self._commit = GroupCommit(db, self.bus, clock, self._announce_events)
@@ -259,7 +266,7 @@ class Clarion:
         layers = self._layers()
         return EmbeddedEngine(
             self.db, self.clock, self.workers, layers.decider, layers.reviewer, layers.dispatcher, self.projections,
-            self._sweeper(layers.outcomes, alone=True), self.catalogue.refresh,
+            self._sweeper(layers.outcomes, alone=True), self._chores(),
         )  # fmt: skip
 
     def _celery(self, part: Part) -> Engine:
@@ -277,7 +284,7 @@ class Clarion:
         if part == "scheduler":
             return engines.SchedulerEngine(
                 self.db, self.workers, Scheduler(self.db, self.clock, tuple(channels)),
-                self._sweeper(layers.outcomes, alone=False), self.projections, announcer,
+                self._sweeper(layers.outcomes, alone=False), self.projections, announcer, self.retention,
             )  # fmt: skip
         duties = engines.duties_of(workers.queues or app.all_queues(own), channels, own)
         lanes = Lanes()
@@ -285,6 +292,13 @@ class Clarion:
             self.workers, lanes, Work(lanes, layers.decider, layers.reviewer, layers.dispatcher), duties,
             Scheduler(self.db, self.clock, tuple(duties.delivers), duties.decides), announcer, self.catalogue.refresh,
         )  # fmt: skip
+
+    def _chores(self) -> tuple[tuple[str, Callable[[], Awaitable[int | None]], float], ...]:
+        """What has to be done every so many seconds, beside the work itself."""
+        return (
+            ("refresh workflows", self.catalogue.refresh, REFRESH),
+            ("retention", self.retention.round, retention.EVERY),
+        )
 
     async def close(self) -> None:
         """Stops working, ends connections."""

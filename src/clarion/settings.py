@@ -88,6 +88,10 @@ class WorkerSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=
 class Retention(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[retention]`"""
 
+    event_days: int
+    notification_days: int
+    fact_days: int
+    outbox_days: int
     idempotency_days: int
 
 
@@ -230,8 +234,7 @@ def _check(settings: Settings) -> None:
         )
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise Misconfigured("CLARION_TLS_CERT and CLARION_TLS_KEY go together: set both or none")
-    if settings.retention.idempotency_days < 7:
-        raise Misconfigured("[retention] idempotency_days: keys live at least 7 days")
+    _check_retention(settings.retention)
     _check_providers(settings)
 
 
@@ -246,6 +249,17 @@ def _check_celery(settings: Settings) -> None:
     known = [*(p.name for p in Priority), *settings.workers.channel_queues]
     if unknown := [q for q in settings.workers.queues if q not in known]:
         raise Misconfigured(f"[workers] queues names {', '.join(unknown)}: the queues are {', '.join(known)}")
+
+
+def _check_retention(kept: Retention) -> None:
+    if kept.idempotency_days < 7:
+        raise Misconfigured("[retention] idempotency_days: keys live at least 7 days")
+    days = {name: getattr(kept, name) for name in ("event_days", "notification_days", "fact_days", "outbox_days")}
+    for name, value in days.items():
+        if value < 0 or 0 < value < 7:
+            raise Misconfigured(f"[retention] {name} is {value}: write 7 or more, or 0 to keep everything")
+    if kept.notification_days and (not kept.event_days or kept.notification_days < kept.event_days):
+        raise Misconfigured("[retention] notification_days is less than event_days: notifications outlive their events")
 
 
 def _check_providers(settings: Settings) -> None:

@@ -53,7 +53,7 @@ class Total(Projector):
             raise RuntimeError("the process died")
         self.batches.append(numbers)
 
-    async def reset(self, tx: Tx) -> None:
+    async def reset(self, tx: Tx, since: int) -> None:
         await tx.run("DELETE FROM meta WHERE name = 'total'")
 
 

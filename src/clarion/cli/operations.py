@@ -1,4 +1,4 @@
-"""`migrate`, `workflows`, `keys`, `providers`, `projections`, `erase`: looking after an installation."""
+"""`migrate`, `workflows`, `keys`, `providers`, `projections`, `erase`, `retention`: looking after an installation."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import typer
 from clarion.bootstrap import Clarion
 from clarion.cli.context import Context
 from clarion.cli.printing import AsJson, out, progress, say_json, table
-from clarion.clock import SystemClock, from_rfc3339, randomness
+from clarion.clock import SystemClock, from_rfc3339, randomness, rfc3339
 from clarion.deliveries.carry import deliver
 from clarion.directory.api_keys import ALL_PROJECTS, CreateKey
 from clarion.directory.recipients import EraseRecipients
+from clarion.engine.retention import Dropped
 from clarion.model import ids
 from clarion.model.delivery import Message, Outcome
 from clarion.model.errors import Invalid, NotFound
@@ -38,6 +39,7 @@ def add(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command()(migrate)
     app.command()(erase)
+    app.command()(retention)
     app.add_typer(workflows, name="workflows")
     app.add_typer(keys, name="keys")
     app.add_typer(providers, name="providers")
@@ -278,6 +280,28 @@ def rebuild(
         say_json({"items": [{"projection": each, "facts": count} for each, count in done.items()]})
     else:
         table(("PROJECTION", "FACTS"), list(done.items()), "there are no projections")
+
+
+def retention(
+    context: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only says what would go.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Drops what is older than [retention] says, as a running server does by itself; works beside one."""
+
+    async def work(clarion: Clarion) -> list[Dropped]:
+        return await clarion.retention.run(dry_run, (lambda _: None) if as_json else _tell)
+
+    found = asyncio.run(_with(context, work))
+    if as_json:
+        say_json({"items": [{**d._asdict(), "week": rfc3339(d.week)} for d in found]})
+    elif not found:
+        out.print("nothing is old enough")
+
+
+def _tell(dropped: Dropped) -> None:
+    said = "stays, something in it waits to be sent" if dropped.live else "goes"
+    out.print(f"{dropped.kind:<14} the week from {rfc3339(dropped.week)}: {said}")
 
 
 async def _with(context: typer.Context, work):  # type: ignore[no-untyped-def]

@@ -27,7 +27,7 @@ _NOTIFICATIONS = (
     "JOIN events e ON e.project = n.project AND e.id = n.event_id "
     "LEFT JOIN recipients r ON r.project = n.project AND r.id = n.recipient "
     "LEFT JOIN tenants t ON t.project = n.project AND t.id = n.tenant "
-    "WHERE n.project IN :projects AND n.id IN :ids"
+    "WHERE n.project IN :projects AND n.id IN :ids AND n.id >= :first AND n.id <= :last"
 )
 
 
@@ -106,12 +106,7 @@ async def _current(tx: Tx, rows: Sequence[Row], lease: Id, now: int) -> tuple[li
 
     It holds while recipient and tenant are as they were, the event is of use, and the slot was stamped within the hour.
     """
-    found = await tx.fetch(
-        _NOTIFICATIONS,
-        projects=sorted({r["project"] for r in rows}),
-        ids=sorted({bytes(r["notification_id"]) for r in rows}),
-    )
-    notifications = {(n["project"], bytes(n["id"])): n for n in found}
+    notifications = await _notifications(tx, rows)
     current: list[Claimed] = []
     waited: list[Claimed] = []
     stale: list[tuple[int, Id]] = []
@@ -128,6 +123,17 @@ async def _current(tx: Tx, rows: Sequence[Row], lease: Id, now: int) -> tuple[li
     if stale:
         await send_back(tx, stale, lease, now)
     return current, waited, len(stale)
+
+
+async def _notifications(tx: Tx, rows: Sequence[Row]) -> dict[tuple[int, Id], Row]:
+    """The notifications of some deliveries, by project and id."""
+    keys = sorted({bytes(r["notification_id"]) for r in rows})
+    found = await tx.fetch(
+        _NOTIFICATIONS,
+        projects=sorted({r["project"] for r in rows}),
+        ids=keys, first=keys[0], last=keys[-1],  # the ends say which partitions need no look
+    )  # fmt: skip
+    return {(n["project"], bytes(n["id"])): n for n in found}
 
 
 async def send_back(tx: Tx, deliveries: Sequence[tuple[int, Id]], lease: Id, now: int) -> None:
@@ -170,12 +176,7 @@ async def leased(tx: Tx, lease: Id, most: int) -> list[Claimed]:
     )
     if not rows:
         return []
-    found = await tx.fetch(
-        _NOTIFICATIONS,
-        projects=sorted({r["project"] for r in rows}),
-        ids=sorted({bytes(r["notification_id"]) for r in rows}),
-    )
-    notifications = {(n["project"], bytes(n["id"])): n for n in found}
+    notifications = await _notifications(tx, rows)
     return [_claimed(row, notifications[row["project"], bytes(row["notification_id"])]) for row in rows]
 
 

@@ -152,12 +152,13 @@ class Outcomes:
     async def record(self, tx: Tx, chunk: Sequence[tuple[Attempt, Id]], now: int) -> Stored:
         """Stores what these attempts come to, if their leases still hold, and the receipts that came before that."""
         by_id = {(a.claimed.project, a.claimed.id): (a, lease) for a, lease in chunk}
+        keys = sorted(i for _, i in by_id)
         held = await tx.fetch(
             "SELECT project, id, lease FROM deliveries WHERE project IN :projects AND id IN :ids "  # nosec B608  # a constant of storage
-            "AND state = 'sending' ORDER BY project, id" + tx.lock_rows,
+            "AND id >= :first AND id <= :last AND state = 'sending' ORDER BY project, id" + tx.lock_rows,
             projects=sorted({p for p, _ in by_id}),
-            ids=sorted(i for _, i in by_id),
-        )
+            ids=keys, first=keys[0], last=keys[-1],  # the ends say which partitions need no look
+        )  # fmt: skip
         rows: list[tuple[Any, ...]] = []
         facts: list[DeliveryAttempted] = []
         unusable: list[Unusable] = []

@@ -7,7 +7,7 @@ the most urgent first.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import structlog
 
@@ -15,7 +15,7 @@ from clarion.clock import Clock, monotonic
 from clarion.decisions.driver import Decider
 from clarion.decisions.review import Reviewer
 from clarion.deliveries.dispatch import Dispatcher
-from clarion.engine.lanes import Lanes
+from clarion.engine.lanes import Lanes, Step
 from clarion.engine.scheduler import Scheduler
 from clarion.engine.sweeper import Sweeper
 from clarion.engine.work import Duties, Work
@@ -29,14 +29,13 @@ log = structlog.get_logger("clarion.engine")
 
 TICK = 0.25  #: s between looks for what has become due
 SWEEP = 2.0  #: s between the sweeper's rounds
-REFRESH = 1.0  #: s between looks for workflow versions that other processes stored
 PROJECT = 0.5  #: s between the projections' rounds
 PATIENCE = 20.0  #: s that a stop waits for what is in flight
 LOCK_PATIENCE = 20.0  #: s that a start waits for a predecessor that is ending
 
 
 class EmbeddedEngine:
-    """Runs everything here."""
+    """Runs everything here; `chores` are what else has to be done every so many seconds."""
 
     def __init__(
         self,
@@ -48,10 +47,10 @@ class EmbeddedEngine:
         dispatcher: Dispatcher,
         projections: Projections,
         sweeper: Sweeper,
-        refresh: Callable[[], Awaitable[None]],
+        chores: Sequence[tuple[str, Step, float]],
     ) -> None:
         self._db, self._clock, self._workers = db, clock, workers
-        self._projections, self._sweeper, self._refresh = projections, sweeper, refresh
+        self._projections, self._sweeper, self._chores = projections, sweeper, chores
         self._providers = tuple(dispatcher.providers)
         self._scheduler = Scheduler(db, clock, self._providers)
         self._lanes = Lanes()
@@ -66,8 +65,8 @@ class EmbeddedEngine:
             ("schedule", self._schedule, TICK),
             ("heartbeat", self._workers.beat, HEARTBEAT / 1000),
             ("sweep", self._sweeper.sweep, SWEEP),
-            ("refresh workflows", self._refresh, REFRESH),
             ("project", self._projections.catch_up_all, PROJECT),
+            *self._chores,
         ):
             self._lanes.beating(name, step, beat)
 

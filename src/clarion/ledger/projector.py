@@ -25,5 +25,8 @@ class Projector(ABC):
         """Adds facts, in their order, to the read model; `tx` commits the checkpoint with what it writes."""
 
     @abstractmethod
-    async def reset(self, tx: Any) -> None:
-        """Empties the read model."""
+    async def reset(self, tx: Any, since: int) -> None:
+        """Empties the read model of what facts from `since` (ms, the start of a UTC day) on came to; 0: of all.
+
+        What older facts came to stays, because retention has dropped them: a rebuild begins there.
+        """

@@ -13,9 +13,8 @@ Counted are entries into a state, on the day they happened:
 So the column sums of one day don't add up to a number of deliveries: one that was deferred in the evening and sent in
 the morning counts on both days. A step of a workflow without any contact point counts as one delivery.
 
-When retention comes to drop old operational facts, a row in a table of baselines has to be committed first, with the
-counts up to the place where dropping ends: `reset` then restores it instead of emptying, and the rebuild starts from
-there.
+Retention drops facts by whole UTC days, and a day's counts come from the facts of that day only: so the rows of older
+days are the baseline that a rebuild begins with.
 """
 
 from __future__ import annotations
@@ -109,5 +108,5 @@ class DailyStats(Projector):
         if rows:
             await tx.many(insert_text(daily_stats, (*KEY, "count"), _ADD, tx.dialect), rows)
 
-    async def reset(self, tx: Tx) -> None:
-        await tx.run("DELETE FROM daily_stats")
+    async def reset(self, tx: Tx, since: int) -> None:
+        await tx.run("DELETE FROM daily_stats WHERE day >= :first", first=day_of(since))

@@ -1,8 +1,7 @@
 """The providers' history: attempts and the time they took, by minute and outcome, for charts and for finding out what
 happened when.
 
-When retention comes to drop old operational facts, it does so here by the minutes that fall out of the history with
-them: `reset` keeps what is older than the oldest fact.
+Its minutes are dropped with the facts that they come from.
 """
 
 from __future__ import annotations
@@ -42,5 +41,5 @@ class ProviderHistory(Projector):
         if rows:
             await tx.many(insert_text(provider_history, (*KEY, "count", "took_ms"), _ADD, tx.dialect), rows)
 
-    async def reset(self, tx: Tx) -> None:
-        await tx.run("DELETE FROM provider_history")
+    async def reset(self, tx: Tx, since: int) -> None:
+        await tx.run("DELETE FROM provider_history WHERE minute >= :since", since=since)

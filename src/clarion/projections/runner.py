@@ -21,7 +21,7 @@ from clarion.model.errors import NotFound
 from clarion.projections.daily import DailyStats
 from clarion.projections.providers import ProviderHistory
 from clarion.storage import Database, Lane, Tx
-from clarion.storage.ledger import START, Place, facts_after, lag, oldest_after
+from clarion.storage.ledger import START, Place, any_after, facts_after, lag, oldest_after
 from clarion.storage.tables import checkpoints
 
 #: Every projection there is.
@@ -29,6 +29,9 @@ PROJECTORS: tuple[Projector, ...] = (DailyStats(), ProviderHistory())
 
 #: Facts applied in one transaction: a few ms on SQLite's writer.
 BATCH = 1_000
+
+#: The stream that retention cuts.
+CUT: Stream = "operational"
 
 Places = tuple[tuple[Stream, Place], ...]
 Stands = list[tuple[Projector, Places]]
@@ -74,16 +77,39 @@ class Projections:
             before = after
 
     async def rebuild(self, name: str, progress: Progress | None = None) -> int:
-        """Empties a projection and builds it again from the ledger; meanwhile it shows a part. Raises NotFound."""
+        """Empties a projection and builds it again from the ledger; meanwhile it shows a part. Raises NotFound.
+
+        What it made of facts that retention has dropped stays as it is.
+        """
         projector = self._named(name)
 
         async def work(tx: Tx) -> None:
             await _locked(tx, [projector])
-            await projector.reset(tx)
+            await projector.reset(tx, await baseline(tx))
             await _move(tx, [projector], [(stream, START) for stream in projector.streams], self._clock.now())
 
         await self._db.write(work, Lane.PROJECTIONS)
         return await self.catch_up(name, progress)
+
+    async def cut(self, at: int) -> bool:
+        """Commits that facts of before `at` (the start of a UTC day) may be dropped: read models keep what they made.
+
+        False: one of the projections hasn't applied them all yet.
+        """
+
+        async def work(tx: Tx) -> bool:
+            for _, places in await _locked(tx, list(self._projectors.values())):
+                for stream, place in places:
+                    if stream == CUT and await any_after(tx, stream, *place, before=at):
+                        return False
+            await tx.run(
+                "INSERT INTO baselines (stream, at) VALUES (:stream, :at) ON CONFLICT (stream) DO UPDATE SET "
+                "at = CASE WHEN baselines.at > excluded.at THEN baselines.at ELSE excluded.at END",
+                stream=CUT, at=at,
+            )  # fmt: skip
+            return True
+
+        return await self._db.write(work, Lane.PROJECTIONS)
 
     async def lags(self) -> list[Lag]:
         """How far each projection is behind."""
@@ -114,11 +140,12 @@ class Projections:
     async def _step(self, places: Places, projectors: Sequence[Projector]) -> int:
         """Feeds projectors that stand at `places` a batch; 0 if there is none, or somebody else has moved them on."""
 
-        async def ahead(tx: Tx) -> list[list[Recorded]]:
-            return [await facts_after(tx, stream, *place, self._batch) for stream, place in places]
+        async def ahead(tx: Tx) -> tuple[int, list[list[Recorded]]]:
+            batches = [await facts_after(tx, stream, *place, self._batch) for stream, place in places]
+            return await baseline(tx), batches
 
         started = monotonic()
-        batches = await self._db.read(ahead)
+        since, batches = await self._db.read(ahead)
         facts = [recorded for batch in batches for recorded in batch]
         if not facts:
             return 0
@@ -127,7 +154,7 @@ class Projections:
         async def work(tx: Tx) -> int:
             still = [projector for projector, stand in await _locked(tx, projectors) if stand == places]
             for projector in still:
-                await projector.apply(tx, facts)
+                await projector.apply(tx, [recorded for recorded in facts if recorded.fact.at >= since])
             await _move(tx, still, reached, self._clock.now())
             return len(facts) if still else 0
 
@@ -143,6 +170,12 @@ class Projections:
             return self._projectors[name]
         except KeyError:
             raise NotFound(f"there is no projection {name!r}: there are {', '.join(self._projectors)}") from None
+
+
+async def baseline(tx: Tx) -> int:
+    """From when on (ms) there are facts to build from; 0: from the beginning."""
+    row = await tx.first("SELECT at FROM baselines WHERE stream = :stream", stream=CUT)
+    return 0 if row is None else int(row["at"])
 
 
 async def _places(tx: Tx, projectors: Iterable[Projector], lock: str = "") -> Stands:

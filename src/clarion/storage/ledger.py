@@ -100,6 +100,17 @@ async def oldest_after(tx: Tx, stream: Stream, xid: int, position: int) -> int |
     return None if row is None else int(row["at"])
 
 
+async def any_after(tx: Tx, stream: Stream, xid: int, position: int, before: int) -> bool:
+    """Whether a fact stands after a place that happened before an instant."""
+    row = await tx.first(
+        f"SELECT 1 FROM facts_{stream} WHERE (xid, position) > (:xid, :position) AND at < :before LIMIT 1",  # nosec B608
+        xid=xid,
+        position=position,
+        before=before,
+    )
+    return row is not None
+
+
 def _recorded(stream: Stream, row: Row) -> Recorded:
     xid, position, project, at, kind, version, subject, recipient, detail = row
     fact = read(kind, version, project, at, subject, recipient, detail)

@@ -15,8 +15,9 @@ from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from clarion.clock import SystemClock
 from clarion.model.errors import Misconfigured
-from clarion.storage import sqlite_path
+from clarion.storage import partitions, sqlite_path
 
 
 class Schema(NamedTuple):
@@ -56,6 +57,11 @@ def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":  # processes that start together: one upgrades, the others find it done
         connection.execute(text("SELECT pg_advisory_lock(hashtext('clarion migrations'))"))
     command.upgrade(config, "head")
+    if connection.dialect.name == "postgresql":
+        existing = set(connection.exec_driver_sql(partitions.NAMES).scalars())
+        for _, _, statements in partitions.to_make(existing, SystemClock().now()):
+            for statement in statements:
+                connection.exec_driver_sql(statement)
     connection.commit()
 
 

@@ -4,6 +4,10 @@ Conventions: every row and unique key starts with its `project` (except those li
 16 bytes; instants are ms since the epoch; only types that both drivers take as they are (int, text, bytes, bool), so
 that no value is converted on the way. JSON is text, sealed values are bytes (see `clarion.security.encryption`). What
 an index is for stands beside it.
+
+On PostgreSQL texts compare by their bytes, as on SQLite and in Python, whatever the database's collation is: pages by
+key and the ends of shards need one order everywhere. What grows with every event is partitioned there by time
+(`clarion.storage.partitions`).
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from sqlalchemy import (
     Text,
     text,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
 metadata = MetaData()
@@ -34,6 +39,7 @@ WITHOUT_PROJECT = {
     "workers": "lists running processes",
     "checkpoints": "a projector reads the ledger of all projects in one order",
     "early_receipts": "a receipt's project is known once it has found its delivery",
+    "baselines": "a stream of facts is cut for all projects at once",
     "facts_operational": "read in the order of its positions over all projects",
     "facts_record": "read in the order of its positions over all projects",
 }
@@ -47,8 +53,11 @@ def _column(name: str, kind: TypeEngine[Any], **options: object) -> Column[objec
     return Column(name, kind, **{"nullable": False, **options})  # type: ignore[arg-type]
 
 
+_TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+
+
 def _text(name: str, **options: object) -> Column[object]:
-    return _column(name, Text(), **options)
+    return _column(name, _TEXT, **options)
 
 
 def _at(name: str, **options: object) -> Column[object]:
@@ -71,8 +80,15 @@ KEY = {"primary_key": True}
 NULL = {"nullable": True}
 
 
-def _table(name: str, *parts: Column[object] | Column[bytes] | Index) -> Table:
-    return Table(name, metadata, *parts, sqlite_with_rowid=False)
+#: Tables that are partitioned by time on PostgreSQL, and the column (a time-ordered id, or ms) that says when.
+PARTITIONED: dict[str, str] = {}
+
+
+def _table(name: str, *parts: Column[object] | Column[bytes] | Index, by_time: str | None = None) -> Table:
+    if by_time is None:
+        return Table(name, metadata, *parts, sqlite_with_rowid=False)
+    PARTITIONED[name] = by_time
+    return Table(name, metadata, *parts, sqlite_with_rowid=False, postgresql_partition_by=f"RANGE ({by_time})")
 
 
 # --- the installation -------------------------------------------------------------------------------------------------
@@ -210,6 +226,9 @@ events = _table(
     _at("send_at", **NULL),
     _at("expires_at", **NULL),
     _at("cancelled_at", **NULL),
+    _at("held_at", **NULL),  # paused: its undecided shards and its deliveries wait
+    _text("traceparent", **NULL),  # W3C Trace Context of the request that reported it
+    by_time="id",
 )
 
 idempotency = _table(
@@ -239,6 +258,7 @@ shards = _table(
     _column("tries", SmallInteger()),  # how often it was taken
     # work waiting to be decided; empty when there is none
     Index("shards_due", "priority", "due_at", sqlite_where=text("done = 0"), postgresql_where=text("NOT done")),
+    by_time="event_id",
 )
 
 #: Work that was tried so often that it now waits for a person.
@@ -303,6 +323,7 @@ notifications = _table(
         sqlite_where=text(SNOOZED),
         postgresql_where=text(SNOOZED),
     ),
+    by_time="id",
 )
 
 #: One row a person whose inbox holds something. Who changes the inbox holds the row: its numbers are always right.
@@ -378,6 +399,7 @@ deliveries = _table(
         sqlite_where=text("state = 'sending'"),
         postgresql_where=text("state = 'sending'"),
     ),
+    by_time="id",
 )
 
 dedupe_claims = _table(
@@ -470,24 +492,25 @@ outbox = _table(
 # --- the ledger and its read models -----------------------------------------------------------------------------------
 
 
-def _facts(name: str) -> Table:
+def _facts(name: str, by_time: str | None = None) -> Table:
     return _table(
         name,
         # The order in which facts may be read: on PostgreSQL a reader stays below every running transaction's xid.
         _column("xid", BigInteger(), **KEY, autoincrement=False),
         _column("position", BigInteger(), **KEY, autoincrement=False),
         _project(),
-        _at("at"),
+        _at("at", primary_key=by_time is not None),  # a key has to hold what its table is partitioned by
         _text("kind"),
         _column("version", SmallInteger()),
         _id("subject", **NULL),
         _text("recipient", **NULL),
         _text("detail"),
         Index(f"{name}_subject", "project", "subject"),  # timelines
+        by_time=by_time,
     )
 
 
-facts_operational = _facts("facts_operational")
+facts_operational = _facts("facts_operational", by_time="at")
 facts_record = _facts("facts_record")
 Index("facts_record_recipient", facts_record.c.project, facts_record.c.recipient)  # a person's consent record
 
@@ -499,6 +522,9 @@ checkpoints = _table(
     _column("position", BigInteger()),
     _at("updated_at"),
 )
+
+#: Where retention has cut a stream: facts before `at` are gone or going; what projections made of them stays.
+baselines = _table("baselines", _text("stream", **KEY), _at("at"))
 
 daily_stats = _table(
     "daily_stats",

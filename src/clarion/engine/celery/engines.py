@@ -8,6 +8,7 @@ import structlog
 
 from clarion.engine.celery.announcer import Announcer
 from clarion.engine.lanes import LITTLE, Lanes
+from clarion.engine.retention import EVERY, Retention
 from clarion.engine.scheduler import Scheduler
 from clarion.engine.sweeper import Sweeper
 from clarion.engine.work import Duties, Work
@@ -121,7 +122,9 @@ class SchedulerEngine:
         sweeper: Sweeper,
         projections: Projections,
         announcer: Announcer,
+        retention: Retention,
     ) -> None:
+        self._retention = retention
         self._db, self._workers, self._scheduler = db, workers, scheduler
         self._sweeper, self._projections, self._announcer = sweeper, projections, announcer
         self._lanes = Lanes()
@@ -134,6 +137,7 @@ class SchedulerEngine:
         self._lanes.beating("schedule", self._leading(self._schedule), TICK)
         self._lanes.beating("sweep", self._leading(self._sweeper.sweep), SWEEP)
         self._lanes.beating("project", self._leading(self._projections.catch_up_all), PROJECT)
+        self._lanes.beating("retention", self._leading(self._retention.round), EVERY)
 
     def _leading(self, step: Callable[[], Awaitable[int | None]]) -> Callable[[], Awaitable[int | None]]:
         async def when_leading() -> int | None:

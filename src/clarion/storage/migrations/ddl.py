@@ -10,7 +10,7 @@ import sys
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from clarion.storage.tables import metadata
+from clarion.storage.tables import PARTITIONED, metadata
 
 
 def ddl(name: str) -> str:
@@ -23,6 +23,8 @@ def ddl(name: str) -> str:
             str(CreateIndex(i).compile(dialect=dialect)) for i in sorted(table.indexes, key=lambda i: str(i.name))
         ]
     if name == "postgresql":
+        # Where rows go for whose time nobody has made a partition: nothing is ever refused.
+        statements += [f"CREATE TABLE {table}_default PARTITION OF {table} DEFAULT" for table in PARTITIONED]
         statements += [f"CREATE SEQUENCE facts_{stream}_position" for stream in ("operational", "record")]
     return ";\n\n".join(s.strip().replace("\t", "  ") for s in statements) + ";\n"
 

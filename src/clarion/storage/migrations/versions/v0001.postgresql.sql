@@ -2,8 +2,8 @@ CREATE TABLE api_keys (
   project INTEGER NOT NULL, 
   id BYTEA NOT NULL, 
   hash BYTEA NOT NULL, 
-  name TEXT NOT NULL, 
-  role TEXT NOT NULL, 
+  name TEXT COLLATE "C" NOT NULL, 
+  role TEXT COLLATE "C" NOT NULL, 
   created_at BIGINT NOT NULL, 
   expires_at BIGINT, 
   revoked_at BIGINT, 
@@ -11,18 +11,24 @@ CREATE TABLE api_keys (
   UNIQUE (hash)
 );
 
+CREATE TABLE baselines (
+  stream TEXT COLLATE "C" NOT NULL, 
+  at BIGINT NOT NULL, 
+  PRIMARY KEY (stream)
+);
+
 CREATE TABLE cap_counters (
   project INTEGER NOT NULL, 
-  recipient TEXT NOT NULL, 
-  channel TEXT NOT NULL, 
-  type TEXT NOT NULL, 
+  recipient TEXT COLLATE "C" NOT NULL, 
+  channel TEXT COLLATE "C" NOT NULL, 
+  type TEXT COLLATE "C" NOT NULL, 
   sends BYTEA NOT NULL, 
   PRIMARY KEY (project, recipient, channel, type)
 );
 
 CREATE TABLE checkpoints (
-  projector TEXT NOT NULL, 
-  stream TEXT NOT NULL, 
+  projector TEXT COLLATE "C" NOT NULL, 
+  stream TEXT COLLATE "C" NOT NULL, 
   xid BIGINT NOT NULL, 
   position BIGINT NOT NULL, 
   updated_at BIGINT NOT NULL, 
@@ -31,16 +37,16 @@ CREATE TABLE checkpoints (
 
 CREATE TABLE contact_points (
   project INTEGER NOT NULL, 
-  recipient TEXT NOT NULL, 
+  recipient TEXT COLLATE "C" NOT NULL, 
   id BYTEA NOT NULL, 
-  channel TEXT NOT NULL, 
-  kind TEXT NOT NULL, 
+  channel TEXT COLLATE "C" NOT NULL, 
+  kind TEXT COLLATE "C" NOT NULL, 
   sealed BYTEA NOT NULL, 
   lookup BYTEA NOT NULL, 
-  label TEXT, 
-  timezone TEXT, 
-  locale TEXT, 
-  source TEXT NOT NULL, 
+  label TEXT COLLATE "C", 
+  timezone TEXT COLLATE "C", 
+  locale TEXT COLLATE "C", 
+  source TEXT COLLATE "C" NOT NULL, 
   created_at BIGINT NOT NULL, 
   updated_at BIGINT NOT NULL, 
   PRIMARY KEY (project, recipient, id)
@@ -50,20 +56,20 @@ CREATE INDEX contact_points_lookup ON contact_points (project, lookup);
 
 CREATE TABLE daily_stats (
   project INTEGER NOT NULL, 
-  day TEXT NOT NULL, 
-  workflow TEXT NOT NULL, 
-  channel TEXT NOT NULL, 
-  provider TEXT NOT NULL, 
-  state TEXT NOT NULL, 
-  reason TEXT NOT NULL, 
+  day TEXT COLLATE "C" NOT NULL, 
+  workflow TEXT COLLATE "C" NOT NULL, 
+  channel TEXT COLLATE "C" NOT NULL, 
+  provider TEXT COLLATE "C" NOT NULL, 
+  state TEXT COLLATE "C" NOT NULL, 
+  reason TEXT COLLATE "C" NOT NULL, 
   count BIGINT NOT NULL, 
   PRIMARY KEY (project, day, workflow, channel, provider, state, reason)
 );
 
 CREATE TABLE dedupe_claims (
   project INTEGER NOT NULL, 
-  workflow TEXT NOT NULL, 
-  recipient TEXT NOT NULL, 
+  workflow TEXT COLLATE "C" NOT NULL, 
+  recipient TEXT COLLATE "C" NOT NULL, 
   key_hash BYTEA NOT NULL, 
   event_id BYTEA NOT NULL, 
   expires_at BIGINT NOT NULL, 
@@ -77,24 +83,25 @@ CREATE TABLE deliveries (
   id BYTEA NOT NULL, 
   notification_id BYTEA NOT NULL, 
   step SMALLINT NOT NULL, 
-  channel TEXT NOT NULL, 
-  state TEXT NOT NULL, 
-  reason TEXT, 
+  channel TEXT COLLATE "C" NOT NULL, 
+  state TEXT COLLATE "C" NOT NULL, 
+  reason TEXT COLLATE "C", 
   priority SMALLINT NOT NULL, 
   due_at BIGINT, 
   contact_id BYTEA, 
-  provider TEXT, 
+  provider TEXT COLLATE "C", 
   policy_version INTEGER NOT NULL, 
   attempts INTEGER NOT NULL, 
   provider_attempts INTEGER NOT NULL, 
   possible_duplicate BOOLEAN NOT NULL, 
   slot_at BIGINT, 
   lease BYTEA, 
-  reference TEXT, 
+  reference TEXT COLLATE "C", 
   heard SMALLINT, 
   settled_at BIGINT, 
   PRIMARY KEY (project, id)
-);
+)
+ PARTITION BY RANGE (id);
 
 CREATE INDEX deliveries_deferred ON deliveries (due_at) WHERE state = 'deferred';
 
@@ -109,10 +116,10 @@ CREATE INDEX deliveries_unknown ON deliveries (settled_at) WHERE state = 'unknow
 CREATE TABLE digest_buckets (
   project INTEGER NOT NULL, 
   id BYTEA NOT NULL, 
-  recipient TEXT NOT NULL, 
-  workflow TEXT NOT NULL, 
-  channel TEXT NOT NULL, 
-  key TEXT NOT NULL, 
+  recipient TEXT COLLATE "C" NOT NULL, 
+  workflow TEXT COLLATE "C" NOT NULL, 
+  channel TEXT COLLATE "C" NOT NULL, 
+  key TEXT COLLATE "C" NOT NULL, 
   opened_at BIGINT NOT NULL, 
   closes_at BIGINT NOT NULL, 
   closed_at BIGINT, 
@@ -131,11 +138,11 @@ CREATE TABLE digest_items (
 
 CREATE TABLE early_receipts (
   id BYTEA NOT NULL, 
-  provider TEXT NOT NULL, 
-  channel TEXT NOT NULL, 
+  provider TEXT COLLATE "C" NOT NULL, 
+  channel TEXT COLLATE "C" NOT NULL, 
   delivery_id BYTEA, 
-  reference TEXT, 
-  receipt TEXT NOT NULL, 
+  reference TEXT COLLATE "C", 
+  receipt TEXT COLLATE "C" NOT NULL, 
   received_at BIGINT NOT NULL, 
   due_at BIGINT NOT NULL, 
   PRIMARY KEY (id)
@@ -150,32 +157,36 @@ CREATE INDEX early_receipts_reference ON early_receipts (provider, reference);
 CREATE TABLE events (
   project INTEGER NOT NULL, 
   id BYTEA NOT NULL, 
-  type TEXT NOT NULL, 
+  type TEXT COLLATE "C" NOT NULL, 
   data BYTEA NOT NULL, 
-  actor TEXT, 
-  tenant TEXT, 
-  audience TEXT NOT NULL, 
-  workflows TEXT NOT NULL, 
+  actor TEXT COLLATE "C", 
+  tenant TEXT COLLATE "C", 
+  audience TEXT COLLATE "C" NOT NULL, 
+  workflows TEXT COLLATE "C" NOT NULL, 
   priority SMALLINT, 
   accepted_at BIGINT NOT NULL, 
   send_at BIGINT, 
   expires_at BIGINT, 
   cancelled_at BIGINT, 
+  held_at BIGINT, 
+  traceparent TEXT COLLATE "C", 
   PRIMARY KEY (project, id)
-);
+)
+ PARTITION BY RANGE (id);
 
 CREATE TABLE facts_operational (
   xid BIGINT NOT NULL, 
   position BIGINT NOT NULL, 
   project INTEGER NOT NULL, 
   at BIGINT NOT NULL, 
-  kind TEXT NOT NULL, 
+  kind TEXT COLLATE "C" NOT NULL, 
   version SMALLINT NOT NULL, 
   subject BYTEA, 
-  recipient TEXT, 
-  detail TEXT NOT NULL, 
-  PRIMARY KEY (xid, position)
-);
+  recipient TEXT COLLATE "C", 
+  detail TEXT COLLATE "C" NOT NULL, 
+  PRIMARY KEY (xid, position, at)
+)
+ PARTITION BY RANGE (at);
 
 CREATE INDEX facts_operational_subject ON facts_operational (project, subject);
 
@@ -184,11 +195,11 @@ CREATE TABLE facts_record (
   position BIGINT NOT NULL, 
   project INTEGER NOT NULL, 
   at BIGINT NOT NULL, 
-  kind TEXT NOT NULL, 
+  kind TEXT COLLATE "C" NOT NULL, 
   version SMALLINT NOT NULL, 
   subject BYTEA, 
-  recipient TEXT, 
-  detail TEXT NOT NULL, 
+  recipient TEXT COLLATE "C", 
+  detail TEXT COLLATE "C" NOT NULL, 
   PRIMARY KEY (xid, position)
 );
 
@@ -198,7 +209,7 @@ CREATE INDEX facts_record_subject ON facts_record (project, subject);
 
 CREATE TABLE idempotency (
   project INTEGER NOT NULL, 
-  key TEXT NOT NULL, 
+  key TEXT COLLATE "C" NOT NULL, 
   hash BYTEA NOT NULL, 
   event_id BYTEA NOT NULL, 
   expires_at BIGINT NOT NULL, 
@@ -209,7 +220,7 @@ CREATE INDEX idempotency_expiry ON idempotency (expires_at);
 
 CREATE TABLE inboxes (
   project INTEGER NOT NULL, 
-  recipient TEXT NOT NULL, 
+  recipient TEXT COLLATE "C" NOT NULL, 
   epoch BIGINT NOT NULL, 
   seq BIGINT NOT NULL, 
   acts BIGINT NOT NULL, 
@@ -220,7 +231,7 @@ CREATE TABLE inboxes (
 );
 
 CREATE TABLE meta (
-  name TEXT NOT NULL, 
+  name TEXT COLLATE "C" NOT NULL, 
   value BYTEA NOT NULL, 
   PRIMARY KEY (name)
 );
@@ -229,11 +240,11 @@ CREATE TABLE notifications (
   project INTEGER NOT NULL, 
   id BYTEA NOT NULL, 
   event_id BYTEA NOT NULL, 
-  workflow TEXT NOT NULL, 
+  workflow TEXT COLLATE "C" NOT NULL, 
   version INTEGER NOT NULL, 
-  recipient TEXT NOT NULL, 
-  tenant TEXT, 
-  category TEXT, 
+  recipient TEXT COLLATE "C" NOT NULL, 
+  tenant TEXT COLLATE "C", 
+  category TEXT COLLATE "C", 
   created_at BIGINT NOT NULL, 
   seen_at BIGINT, 
   read_at BIGINT, 
@@ -242,7 +253,8 @@ CREATE TABLE notifications (
   inbox_seq BIGINT, 
   inbox BYTEA, 
   PRIMARY KEY (project, id)
-);
+)
+ PARTITION BY RANGE (id);
 
 CREATE INDEX notifications_inbox ON notifications (project, recipient, inbox_seq) WHERE inbox_seq IS NOT NULL;
 
@@ -256,8 +268,8 @@ CREATE TABLE outbox (
   project INTEGER NOT NULL, 
   id BYTEA NOT NULL, 
   delivery_id BYTEA NOT NULL, 
-  recipient TEXT NOT NULL, 
-  channel TEXT NOT NULL, 
+  recipient TEXT COLLATE "C" NOT NULL, 
+  channel TEXT COLLATE "C" NOT NULL, 
   content BYTEA NOT NULL, 
   at BIGINT NOT NULL, 
   PRIMARY KEY (project, id)
@@ -265,30 +277,30 @@ CREATE TABLE outbox (
 
 CREATE TABLE parked (
   project INTEGER NOT NULL, 
-  job TEXT NOT NULL, 
+  job TEXT COLLATE "C" NOT NULL, 
   subject BYTEA NOT NULL, 
   number INTEGER NOT NULL, 
-  error TEXT NOT NULL, 
+  error TEXT COLLATE "C" NOT NULL, 
   at BIGINT NOT NULL, 
   PRIMARY KEY (project, job, subject, number)
 );
 
 CREATE TABLE preferences (
   project INTEGER NOT NULL, 
-  recipient TEXT NOT NULL, 
-  scope TEXT NOT NULL, 
-  channel TEXT NOT NULL, 
+  recipient TEXT COLLATE "C" NOT NULL, 
+  scope TEXT COLLATE "C" NOT NULL, 
+  channel TEXT COLLATE "C" NOT NULL, 
   enabled BOOLEAN, 
   max_per_hour INTEGER, 
   max_per_day INTEGER, 
-  on_limit TEXT, 
-  digest TEXT, 
+  on_limit TEXT COLLATE "C", 
+  digest TEXT COLLATE "C", 
   PRIMARY KEY (project, recipient, scope, channel)
 );
 
 CREATE TABLE projects (
   id INTEGER NOT NULL, 
-  key TEXT NOT NULL, 
+  key TEXT COLLATE "C" NOT NULL, 
   created_at BIGINT NOT NULL, 
   PRIMARY KEY (id), 
   UNIQUE (key)
@@ -296,9 +308,9 @@ CREATE TABLE projects (
 
 CREATE TABLE provider_history (
   project INTEGER NOT NULL, 
-  provider TEXT NOT NULL, 
+  provider TEXT COLLATE "C" NOT NULL, 
   minute BIGINT NOT NULL, 
-  outcome TEXT NOT NULL, 
+  outcome TEXT COLLATE "C" NOT NULL, 
   count BIGINT NOT NULL, 
   took_ms BIGINT NOT NULL, 
   PRIMARY KEY (project, provider, minute, outcome)
@@ -306,19 +318,19 @@ CREATE TABLE provider_history (
 
 CREATE TABLE recipient_keys (
   project INTEGER NOT NULL, 
-  recipient TEXT NOT NULL, 
+  recipient TEXT COLLATE "C" NOT NULL, 
   wrapped BYTEA NOT NULL, 
   PRIMARY KEY (project, recipient)
 );
 
 CREATE TABLE recipients (
   project INTEGER NOT NULL, 
-  id TEXT NOT NULL, 
-  locale TEXT, 
-  timezone TEXT, 
-  attributes TEXT NOT NULL, 
-  quiet_hours TEXT NOT NULL, 
-  delivery_windows TEXT NOT NULL, 
+  id TEXT COLLATE "C" NOT NULL, 
+  locale TEXT COLLATE "C", 
+  timezone TEXT COLLATE "C", 
+  attributes TEXT COLLATE "C" NOT NULL, 
+  quiet_hours TEXT COLLATE "C" NOT NULL, 
+  delivery_windows TEXT COLLATE "C" NOT NULL, 
   attention_budget INTEGER, 
   policy_version INTEGER NOT NULL, 
   created_at BIGINT NOT NULL, 
@@ -331,9 +343,9 @@ CREATE TABLE shards (
   event_id BYTEA NOT NULL, 
   number INTEGER NOT NULL, 
   priority SMALLINT NOT NULL, 
-  members TEXT, 
-  after TEXT, 
-  upto TEXT, 
+  members TEXT COLLATE "C", 
+  after TEXT COLLATE "C", 
+  upto TEXT COLLATE "C", 
   done BOOLEAN NOT NULL, 
   due_at BIGINT NOT NULL, 
   recipients INTEGER NOT NULL, 
@@ -341,14 +353,15 @@ CREATE TABLE shards (
   notifications INTEGER NOT NULL, 
   tries SMALLINT NOT NULL, 
   PRIMARY KEY (project, event_id, number)
-);
+)
+ PARTITION BY RANGE (event_id);
 
 CREATE INDEX shards_due ON shards (priority, due_at) WHERE NOT done;
 
 CREATE TABLE subscriptions (
   project INTEGER NOT NULL, 
-  topic TEXT NOT NULL, 
-  recipient TEXT NOT NULL, 
+  topic TEXT COLLATE "C" NOT NULL, 
+  recipient TEXT COLLATE "C" NOT NULL, 
   created_at BIGINT NOT NULL, 
   PRIMARY KEY (project, topic, recipient)
 );
@@ -358,10 +371,10 @@ CREATE INDEX subscriptions_of ON subscriptions (project, recipient);
 CREATE TABLE suppressions (
   project INTEGER NOT NULL, 
   id BYTEA NOT NULL, 
-  channel TEXT NOT NULL, 
+  channel TEXT COLLATE "C" NOT NULL, 
   lookup BYTEA NOT NULL, 
   sealed BYTEA NOT NULL, 
-  cause TEXT NOT NULL, 
+  cause TEXT COLLATE "C" NOT NULL, 
   created_at BIGINT NOT NULL, 
   expires_at BIGINT, 
   PRIMARY KEY (project, id)
@@ -371,11 +384,11 @@ CREATE UNIQUE INDEX suppressions_lookup ON suppressions (project, channel, looku
 
 CREATE TABLE tenants (
   project INTEGER NOT NULL, 
-  id TEXT NOT NULL, 
-  name TEXT NOT NULL, 
-  preferences TEXT NOT NULL, 
-  branding TEXT NOT NULL, 
-  limits TEXT NOT NULL, 
+  id TEXT COLLATE "C" NOT NULL, 
+  name TEXT COLLATE "C" NOT NULL, 
+  preferences TEXT COLLATE "C" NOT NULL, 
+  branding TEXT COLLATE "C" NOT NULL, 
+  limits TEXT COLLATE "C" NOT NULL, 
   policy_version INTEGER NOT NULL, 
   updated_at BIGINT NOT NULL, 
   PRIMARY KEY (project, id)
@@ -383,7 +396,7 @@ CREATE TABLE tenants (
 
 CREATE TABLE workers (
   id BYTEA NOT NULL, 
-  kind TEXT NOT NULL, 
+  kind TEXT COLLATE "C" NOT NULL, 
   started_at BIGINT NOT NULL, 
   heartbeat_at BIGINT NOT NULL, 
   PRIMARY KEY (id)
@@ -391,14 +404,24 @@ CREATE TABLE workers (
 
 CREATE TABLE workflow_versions (
   project INTEGER NOT NULL, 
-  key TEXT NOT NULL, 
+  key TEXT COLLATE "C" NOT NULL, 
   version INTEGER NOT NULL, 
-  source TEXT NOT NULL, 
-  content TEXT NOT NULL, 
+  source TEXT COLLATE "C" NOT NULL, 
+  content TEXT COLLATE "C" NOT NULL, 
   content_hash BYTEA NOT NULL, 
   created_at BIGINT NOT NULL, 
   PRIMARY KEY (project, key, version)
 );
+
+CREATE TABLE events_default PARTITION OF events DEFAULT;
+
+CREATE TABLE shards_default PARTITION OF shards DEFAULT;
+
+CREATE TABLE notifications_default PARTITION OF notifications DEFAULT;
+
+CREATE TABLE deliveries_default PARTITION OF deliveries DEFAULT;
+
+CREATE TABLE facts_operational_default PARTITION OF facts_operational DEFAULT;
 
 CREATE SEQUENCE facts_operational_position;
 

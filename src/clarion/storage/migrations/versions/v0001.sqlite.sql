@@ -12,6 +12,13 @@ CREATE TABLE api_keys (
 )
  WITHOUT ROWID;
 
+CREATE TABLE baselines (
+  stream TEXT NOT NULL, 
+  at BIGINT NOT NULL, 
+  PRIMARY KEY (stream)
+)
+ WITHOUT ROWID;
+
 CREATE TABLE cap_counters (
   project INTEGER NOT NULL, 
   recipient TEXT NOT NULL, 
@@ -171,6 +178,8 @@ CREATE TABLE events (
   send_at BIGINT, 
   expires_at BIGINT, 
   cancelled_at BIGINT, 
+  held_at BIGINT, 
+  traceparent TEXT, 
   PRIMARY KEY (project, id)
 )
  WITHOUT ROWID;
@@ -185,7 +194,7 @@ CREATE TABLE facts_operational (
   subject BLOB, 
   recipient TEXT, 
   detail TEXT NOT NULL, 
-  PRIMARY KEY (xid, position)
+  PRIMARY KEY (xid, position, at)
 )
  WITHOUT ROWID;
 
