@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import structlog
 
 from clarion import zones
-from clarion.clock import SECOND, Clock, SystemClock
+from clarion.clock import HOUR, SECOND, Clock, SystemClock
 from clarion.decisions.contexts import Contexts
 from clarion.decisions.driver import Decider
 from clarion.decisions.preview import Previewer
@@ -109,7 +109,7 @@ class Clarion:
         self.catalogue = Catalogue(db)
         self.limits = limits
         self.api_rates = ApiRates(limits, settings.api.rate_per_second, settings.api.burst)
-        self.addresses = UnusableAddresses(self.vault)
+        self.addresses = UnusableAddresses(self.vault, settings.deliveries.disable_endpoints_after_hours * HOUR)
         self.bus = CommandBus(self._handlers(), db.write)
         self.reception = Reception(db, self.bus, clock, limits.observe)
         self.keys = api_keys.Keys(db, clock)
@@ -160,6 +160,7 @@ class Clarion:
             topics.Subscribe: topics.subscribe,
             topics.Unsubscribe: topics.unsubscribe,
             suppressions.AddSuppressions: suppressions.Suppressions(self.vault).add,
+            suppressions.EnableEndpoints: suppressions.Endpoints(self.vault).enable,
             suppressions.LiftSuppressions: suppressions.lift_suppressions,
             tenants.PutTenants: tenants.put_tenants,
             RecordReceipts: Receipts(self.addresses).record,

@@ -62,6 +62,7 @@ class Deliveries(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     max_in_flight: int
     unknown_ttl_hours: int
+    disable_endpoints_after_hours: int
 
 
 class ChainSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

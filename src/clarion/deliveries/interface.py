@@ -29,6 +29,9 @@ from clarion.security.outbound import Destination
 #: The code of a refusal by the provider's declared limits; the delivery's reason is then `payload_invalid`.
 PAYLOAD_INVALID = "payload_invalid"
 
+#: The code of a refusal by a webhook's receiver that wants no further attempt, and is well.
+ABORTED = "aborted"
+
 #: Takes one delivery's outcome as soon as it is known. Must be quick: it is called between sends.
 Report = Callable[[Id, Outcome], None]
 

@@ -15,10 +15,12 @@ import structlog
 
 from clarion import meters
 from clarion.clock import Clock, monotonic
+from clarion.deliveries.carry import CRASHED
 from clarion.deliveries.chain import ChainPolicy, Next, RetryAt, Settled, Standing, after
 from clarion.deliveries.claim import Claimed, kinds_of, leased
 from clarion.deliveries.early import taken
-from clarion.deliveries.interface import Provider
+from clarion.deliveries.endpoints import Tried
+from clarion.deliveries.interface import ABORTED, PAYLOAD_INVALID, Provider
 from clarion.deliveries.receipts import Recorded
 from clarion.deliveries.reception import Reception
 from clarion.deliveries.unusable import Unusable
@@ -67,6 +69,7 @@ class Addresses(Protocol):
     """What becomes of contact points that a provider says can't be used."""
 
     async def mark_unusable(self, tx: Tx, words: Sequence[Unusable], now: int) -> None: ...
+    async def note_endpoints(self, tx: Tx, tried: Sequence[Tried], now: int) -> None: ...
 
 
 ChainOf = Callable[[Channel, ContactKind | None], tuple[str, ...]]
@@ -164,6 +167,7 @@ class Outcomes:
         unusable: list[Unusable] = []
         unsent: list[Ended] = []
         told: list[Attempt] = []
+        tried: list[Tried] = []
         for row in held:
             attempt, lease = by_id[row["project"], bytes(row["id"])]
             if bytes(row["lease"]) != lease:
@@ -178,10 +182,14 @@ class Outcomes:
             facts.append(_fact(attempt, step))
             if attempt.outcome.kind in _UNUSABLE and c.contact_id is not None:
                 unusable.append(_unusable(attempt, c.contact_id))
+            elif c.channel is Channel.WEBHOOK and c.contact_id is not None and _was_tried(attempt.outcome):
+                tried.append(Tried(c.project, c.recipient, c.contact_id, not attempt.outcome.accepted))
         await tx.update(tables.deliveries, ("project", "id"), _UPDATED, rows)
         await tx.append(facts)
         if unusable:
             await self._addresses.mark_unusable(tx, unusable, now)
+        if tried:
+            await self._addresses.note_endpoints(tx, tried, now)
         heard = await self._early(tx, told, now)
         return Stored(await give_back(tx, self._limits, unsent), heard)
 
@@ -265,6 +273,11 @@ _UNKNOWN = (
 _FAULTS = (OutcomeKind.TRANSIENT, OutcomeKind.UNCERTAIN, OutcomeKind.MISCONFIGURED)
 _UNSENT = frozenset({DeliveryState.FAILED, DeliveryState.EXPIRED})
 _UNUSABLE = frozenset({OutcomeKind.BAD_ADDRESS, OutcomeKind.OPTED_OUT})
+
+
+def _was_tried(outcome: Outcome) -> bool:
+    """Whether an attempt says something of its endpoint: it took the message or failed, and didn't just ask to wait."""
+    return outcome.kind is not OutcomeKind.THROTTLED and outcome.code not in (PAYLOAD_INVALID, CRASHED, ABORTED)
 
 
 def _unusable(attempt: Attempt, contact: Id) -> Unusable:

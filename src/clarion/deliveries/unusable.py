@@ -1,6 +1,7 @@
 """What becomes of contact points when a provider says that they can't, or mustn't, be used.
 
-    bad address, bounced      a token of a device or a subscription goes; an address is suppressed
+    bad address, bounced      a token of a device or a subscription goes; an address is suppressed, a webhook's too (it
+                              is disabled, and enabled by registering it again)
     opted out, complained     suppressed
     unsubscribed              by SMS (STOP) suppressed: the number takes nothing from us. By email it is what our own
                               unsubscribe link says: a preference of that type, or without a message of the channel; a
@@ -16,16 +17,19 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from clarion.clock import DAY
+from clarion.deliveries.endpoints import FAILING, Tried, note
 from clarion.directory.api_keys import DEFAULT_PROJECT
-from clarion.directory.contacts_for_delivery import Pair, holders, lift, prune, suppress, suppress_addresses
+from clarion.directory.contacts_for_delivery import Pair, holders, prune, suppress, suppress_addresses
 from clarion.directory.preferences import PreferenceChange, PreferenceDraft, SetPreferences, set_preferences
+from clarion.directory.suppressions import lift
 from clarion.directory.vault import Vault
 from clarion.model.ids import Id
 from clarion.model.words import Channel, OutcomeKind, ReceiptEvent
 from clarion.storage import Tx
 
 #: Channels whose contact points are tokens of a device or a subscription: a dead one never comes back.
-_TOKENS = frozenset({Channel.PUSH, Channel.WEB_PUSH, Channel.CHAT, Channel.WEBHOOK})
+_TOKENS = frozenset({Channel.PUSH, Channel.WEB_PUSH, Channel.CHAT})
 _DEAD = frozenset({OutcomeKind.BAD_ADDRESS.value, ReceiptEvent.BOUNCED.value})
 _YES, _NO = ReceiptEvent.RESUBSCRIBED.value, ReceiptEvent.UNSUBSCRIBED.value
 #: The causes of suppressions that a person's own yes lifts.
@@ -49,10 +53,17 @@ class Unusable(NamedTuple):
 
 
 class UnusableAddresses:
-    """Prunes, suppresses, and sets preferences."""
+    """Prunes, suppresses, and sets preferences. `patience`: how long (ms) a webhook endpoint may fail; 0: for ever."""
 
-    def __init__(self, vault: Vault) -> None:
-        self._vault = vault
+    def __init__(self, vault: Vault, patience: int = 5 * DAY) -> None:
+        self._vault, self._patience = vault, patience
+
+    async def note_endpoints(self, tx: Tx, tried: Sequence[Tried], now: int) -> None:
+        """Webhook endpoints after attempts: what has failed for too long is disabled."""
+        over = await note(tx, tried, self._patience, now)
+        words = [Unusable(t.project, t.recipient, t.contact, Channel.WEBHOOK, FAILING, "", now) for t in over]
+        if words:
+            await self.mark_unusable(tx, words, now)
 
     async def mark_unusable(self, tx: Tx, words: Sequence[Unusable], now: int) -> None:
         """What providers said of the contact points of deliveries."""

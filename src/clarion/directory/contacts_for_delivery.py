@@ -13,10 +13,8 @@ from clarion.directory import contact_rows, kinds, policy
 from clarion.directory.contacts import drop
 from clarion.directory.suppressions import (
     AddSuppressions,
-    LiftSuppressions,
     SuppressionDraft,
     Suppressions,
-    lift_suppressions,
 )
 from clarion.directory.vault import Vault
 from clarion.model.ids import Id
@@ -116,22 +114,6 @@ async def _bar(tx: Tx, vault: Vault, project: int, drafts: tuple[SuppressionDraf
     fresh = tuple(draft for key, draft in zip(keys, drafts, strict=True) if key not in there)
     if fresh:
         await Suppressions(vault).add(tx, AddSuppressions(project=project, now=now, by="provider", suppressions=fresh))
-
-
-async def lift(
-    tx: Tx, vault: Vault, project: int, channel: Channel, addresses: Collection[str], causes: Collection[str], now: int
-) -> int:
-    """Takes addresses off the suppression list if they stand there for one of these causes; how many."""
-    rows = await tx.fetch(
-        "SELECT id, cause FROM suppressions WHERE project = :project AND channel = :channel AND lookup IN :lookups",
-        project=project,
-        channel=str(channel),
-        lookups=[vault.hash(project, channel, address) for address in addresses],
-    )
-    lifted = tuple(bytes(row["id"]) for row in rows if row["cause"] in causes)
-    if not lifted:
-        return 0
-    return await lift_suppressions(tx, LiftSuppressions(project=project, now=now, by="provider", suppressions=lifted))
 
 
 async def _rows(tx: Tx, project: int, pairs: Collection[Pair]) -> list[contact_rows.ContactRow]:

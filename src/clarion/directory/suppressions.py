@@ -186,6 +186,29 @@ def _whom(owners: Mapping[Key, set[str]], key: Key) -> Sequence[str | None]:
     return sorted(owners.get(key, ())) or [None]
 
 
+async def lift(
+    tx: Tx,
+    vault: Vault,
+    project: int,
+    channel: Channel,
+    addresses: Collection[str],
+    causes: Collection[str],
+    now: int,
+    by: str | None = "provider",
+) -> int:
+    """Takes addresses off the suppression list if they stand there for one of these causes; how many."""
+    rows = await tx.fetch(
+        "SELECT id, cause FROM suppressions WHERE project = :project AND channel = :channel AND lookup IN :lookups",
+        project=project,
+        channel=str(channel),
+        lookups=[vault.hash(project, channel, address) for address in addresses],
+    )
+    lifted = tuple(bytes(row["id"]) for row in rows if row["cause"] in causes)
+    if not lifted:
+        return 0
+    return await lift_suppressions(tx, LiftSuppressions(project=project, now=now, by=by, suppressions=lifted))
+
+
 async def _hold_owners(tx: Tx, project: int, keys: Collection[Key]) -> dict[Key, set[str]]:
     """Holds the people who have these addresses."""
     owners: dict[Key, set[str]] = {}
@@ -193,3 +216,26 @@ async def _hold_owners(tx: Tx, project: int, keys: Collection[Key]) -> dict[Key,
         owners.setdefault((row["channel"], row["lookup"]), set()).add(row["recipient"])
     await policy.hold(tx, project, {who for people in owners.values() for who in people})
     return owners
+
+
+#: The causes for which an endpoint is disabled, and not because of a person's or an operator's wish.
+_DISABLING = ("bad_address", "failing")
+
+
+class EnableEndpoints(Command[int], frozen=True, kw_only=True):
+    """Takes webhook endpoints off the list that were put there because they failed or said that they are gone."""
+
+    urls: tuple[str, ...]
+
+
+class Endpoints:
+    """Handles EnableEndpoints."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    async def enable(self, tx: Tx, command: EnableEndpoints) -> int:
+        """Handles EnableEndpoints."""
+        return await lift(
+            tx, self._vault, command.project, Channel.WEBHOOK, command.urls, _DISABLING, command.now, command.by
+        )

@@ -44,12 +44,25 @@ _SUPPRESSED = """
     WHERE project = :project AND id > :after AND channel = :channel AND lookup = :lookup
 """
 
+_DISABLED = """
+    SELECT channel, lookup, cause, created_at FROM suppressions
+    WHERE project = :project AND channel IN :channels AND lookup IN :lookups
+    AND (expires_at IS NULL OR expires_at > :now)
+"""
+
 
 class Contact(NamedTuple):
     """A contact point and its value in clear (None: its key is gone)."""
 
     row: ContactRow
     value: str | None
+
+
+class Disabled(NamedTuple):
+    """Why an address isn't used, and since when (ms)."""
+
+    cause: str
+    at: int
 
 
 class RecipientView(NamedTuple):
@@ -103,6 +116,15 @@ async def contacts(tx: Tx, vault: Vault, project: int, people: Sequence[str], so
     keys = await vault.keys(tx, project, {row.recipient for row in rows})
     rows.sort(key=lambda row: (row.created_at, row.id))
     return [Contact(row, vault.value_of(keys.get(row.recipient), project, row)) for row in rows]
+
+
+async def disabled(tx: Tx, project: int, found: Sequence[Contact], now: int) -> dict[tuple[str, bytes], Disabled]:
+    """Those of the contact points' addresses that are suppressed, by channel and look-up hash."""
+    if not found:
+        return {}
+    channels, lookups = sorted({c.row.channel for c in found}), sorted({c.row.lookup for c in found})
+    rows = await tx.fetch(_DISABLED, project=project, channels=channels, lookups=lookups, now=now)
+    return {(row["channel"], bytes(row["lookup"])): Disabled(row["cause"], row["created_at"]) for row in rows}
 
 
 async def subscribers(tx: Tx, project: int, topic: str, after: str, most: int) -> list[tuple[str, int]]:

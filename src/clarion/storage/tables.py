@@ -478,6 +478,17 @@ early_receipts = _table(
 
 # --- layer 3: what providers keep here --------------------------------------------------------------------------------
 
+#: Webhook endpoints whose last attempts all failed; a success takes the row away (`clarion.deliveries.endpoints`).
+failing_endpoints = _table(
+    "failing_endpoints",
+    _project(**KEY),
+    _id("contact_id", **KEY),
+    _at("first_at"),
+    _at("last_at"),
+    _number("failures"),
+    Index("failing_endpoints_last", "last_at"),  # what is over, to be cleared
+)
+
 outbox = _table(
     "outbox",
     _project(**KEY),

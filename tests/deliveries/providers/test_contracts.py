@@ -47,6 +47,10 @@ class TestWebhook(HttpProviderContract):
             (HttpResponse(status=408), failed(OutcomeKind.TRANSIENT, "408", "the endpoint answered 408")),
             (HttpResponse(status=410), failed(OutcomeKind.BAD_ADDRESS, "410", "the endpoint answered 410")),
             (
+                HttpResponse(status=500, headers={"webhook-delivery": "abort-message"}),
+                failed(OutcomeKind.REFUSED, "aborted", "the endpoint answered 500 and wants no further attempt"),
+            ),
+            (
                 HttpResponse(status=429, headers={"retry-after": "7"}),
                 failed(OutcomeKind.THROTTLED, "429", "the endpoint answered 429", 7_000),
             ),

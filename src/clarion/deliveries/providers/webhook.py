@@ -7,6 +7,8 @@
     any 3xx             refused: the spec forbids following, and a redirect answers no retry either
     other 4xx           refused. 401 and 403 too: they say that the receiver and its secret don't match. That is one
                         endpoint's trouble; `misconfigured` would demote the provider for everybody else's.
+    webhook-delivery: abort-message
+                        refused, whatever the status but 2xx: the receiver wants no further attempt (as with Svix)
 
 The body is the same at every attempt; time stamp and signature are new. A receiver drops duplicates by `webhook-id`.
 """
@@ -24,6 +26,7 @@ import msgspec
 
 from clarion.clock import SECOND, rfc3339
 from clarion.deliveries.interface import (
+    ABORTED,
     HttpProvider,
     HttpRequest,
     HttpResponse,
@@ -112,6 +115,8 @@ class Webhook(HttpProvider):
         status, code = response.status, str(response.status)
         if 200 <= status < 300:
             return accepted(code=code)
+        if response.headers.get("webhook-delivery", "").strip().lower() == "abort-message":
+            return failed(OutcomeKind.REFUSED, ABORTED, f"the endpoint answered {status} and wants no further attempt")
         kind = OUTCOMES.get(status, OutcomeKind.TRANSIENT if status >= 500 else OutcomeKind.REFUSED)
         waits = kind in (OutcomeKind.TRANSIENT, OutcomeKind.THROTTLED)
         return failed(kind, code, f"the endpoint answered {status}", response.retry_after if waits else None)

@@ -12,10 +12,11 @@ from clarion.clock import rfc3339
 from clarion.directory import forms, views
 from clarion.directory.contact_rows import ContactDraft
 from clarion.directory.contacts import AddContacts, RemoveContacts, contact_of, device_of
-from clarion.directory.views import Contact
+from clarion.directory.suppressions import EnableEndpoints
+from clarion.directory.views import Contact, Disabled
 from clarion.model import ids
 from clarion.model.errors import NotFound
-from clarion.model.words import ContactKind
+from clarion.model.words import Channel, ContactKind
 from clarion.security.keys import Principal
 from clarion.web.access import App, Caller, Project, by
 from clarion.web.api.recipients import see
@@ -67,8 +68,12 @@ async def add_device(id: str, body: DeviceBody, app: App, project: Project, call
 
 @router.post("/v1/recipients/{id}/contacts", status_code=201)
 async def add_contact(id: str, body: ContactBody, app: App, project: Project, caller: Caller) -> dict[str, str]:
-    """Adds an address for chat, webhooks, or a further one for email and SMS."""
-    new = await _add(app, project, caller, contact_of(forms.recipient_id(id), body.said()))
+    """Adds an address for chat, webhooks, or a further one for email and SMS; a disabled webhook is enabled by it."""
+    draft = contact_of(forms.recipient_id(id), body.said())
+    new = await _add(app, project, caller, draft)
+    if draft.channel is Channel.WEBHOOK:
+        url = draft.value.address
+        await app.bus.send(EnableEndpoints(project=project, now=app.clock.now(), by=by(caller), urls=(url,)))
     return {"id": ids.show(ids.CONTACT, new)}
 
 
@@ -85,8 +90,14 @@ async def list_devices(id: str, app: App, project: Project, caller: Caller) -> d
 
 @router.get("/v1/recipients/{id}/contacts")
 async def list_contacts(id: str, app: App, project: Project, caller: Caller) -> dict[str, Any]:
-    """A person's further addresses, the oldest first; email and phone stand in the profile."""
-    return {"items": [_contact(c, caller) for c in await _list(app, project, id, "contact")], "next": None}
+    """A person's further addresses, the oldest first; email and phone stand in the profile.
+
+    `state` is `disabled` for one that isn't used, because it is suppressed: with `disabled_at` and `disabled_cause`.
+    """
+    found, now = await _list(app, project, id, "contact"), app.clock.now()
+    disabled = await app.db.read(lambda tx: views.disabled(tx, project, found, now))
+    items = [{**_contact(c, caller), **_state(disabled.get((c.row.channel, c.row.lookup)))} for c in found]
+    return {"items": items, "next": None}
 
 
 async def _list(app: App, project: int, recipient: str, source: str) -> list[Contact]:
@@ -110,6 +121,11 @@ def _contact(contact: Contact, caller: Principal) -> dict[str, Any]:
     row, kind = contact.row, ContactKind(contact.row.kind)
     named = {"id": ids.show(ids.CONTACT, row.id), "channel": row.channel, "kind": kind.value}
     return {**named, "value": see(caller, kind, contact.value), "label": row.label, **_times(contact)}
+
+
+def _state(disabled: Disabled | None) -> dict[str, str | None]:
+    at, cause = (rfc3339(disabled.at), disabled.cause) if disabled else (None, None)
+    return {"state": "disabled" if disabled else "active", "disabled_at": at, "disabled_cause": cause}
 
 
 def _times(contact: Contact) -> dict[str, str | None]:

@@ -207,6 +207,17 @@ CREATE INDEX facts_record_recipient ON facts_record (project, recipient);
 
 CREATE INDEX facts_record_subject ON facts_record (project, subject);
 
+CREATE TABLE failing_endpoints (
+  project INTEGER NOT NULL, 
+  contact_id BYTEA NOT NULL, 
+  first_at BIGINT NOT NULL, 
+  last_at BIGINT NOT NULL, 
+  failures INTEGER NOT NULL, 
+  PRIMARY KEY (project, contact_id)
+);
+
+CREATE INDEX failing_endpoints_last ON failing_endpoints (last_at);
+
 CREATE TABLE idempotency (
   project INTEGER NOT NULL, 
   key TEXT COLLATE "C" NOT NULL, 

@@ -218,6 +218,18 @@ CREATE INDEX facts_record_recipient ON facts_record (project, recipient);
 
 CREATE INDEX facts_record_subject ON facts_record (project, subject);
 
+CREATE TABLE failing_endpoints (
+  project INTEGER NOT NULL, 
+  contact_id BLOB NOT NULL, 
+  first_at BIGINT NOT NULL, 
+  last_at BIGINT NOT NULL, 
+  failures INTEGER NOT NULL, 
+  PRIMARY KEY (project, contact_id)
+)
+ WITHOUT ROWID;
+
+CREATE INDEX failing_endpoints_last ON failing_endpoints (last_at);
+
 CREATE TABLE idempotency (
   project INTEGER NOT NULL, 
   "key" TEXT NOT NULL, 
