@@ -175,6 +175,15 @@ def mailbox(sender: Sender) -> str:
 
 
 @lru_cache(maxsize=1_024)
+def shown_mailbox(sender: Sender) -> str:
+    """A sender as the APIs of providers take it: they encode what isn't ASCII."""
+    name = re.sub(r'["\\]', "", one_line(sender.name))
+    if re.search(r"[()<>\[\]:;@,.]", name):
+        name = f'"{name}"'
+    return f"{name} <{sender.address}>" if name else sender.address
+
+
+@lru_cache(maxsize=1_024)
 def _date(seconds: int) -> str:
     return format_datetime(datetime.fromtimestamp(seconds, UTC))
 
