@@ -59,4 +59,4 @@ def _measured(env: Environment, folder: Path, url: str, server: Program) -> list
 
 def _memory(server: Program) -> float:
     """PSS in KB."""
-    return psutil.Process(server.process.pid).memory_full_info().pss / 1024
+    return float(psutil.Process(server.process.pid).memory_full_info().pss) / 1024
