@@ -81,6 +81,7 @@ class Certificates(NamedTuple):
     authority: bytes
     server: ssl.SSLContext
     http2: ssl.SSLContext  #: the same, and it agrees to HTTP/2 alone
+    pem: bytes  #: the server's key and certificate
 
 
 @cache
@@ -126,7 +127,8 @@ def certificates() -> Certificates:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "server.pem"
         secret = server_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        path.write_bytes(secret + server.public_bytes(pem))
+        both = secret + server.public_bytes(pem)
+        path.write_bytes(both)
         context.load_cert_chain(path)
         http2.load_cert_chain(path)
-    return Certificates(authority.public_bytes(pem), context, http2)
+    return Certificates(authority.public_bytes(pem), context, http2, both)
