@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +15,7 @@ from clarion.decisions.contexts import Contexts
 from clarion.decisions.driver import Decider
 from clarion.decisions.preview import Previewer
 from clarion.decisions.review import Reviewer
+from clarion.deliveries import recalls
 from clarion.deliveries.chain import ChainPolicy
 from clarion.deliveries.dispatch import Dispatcher
 from clarion.deliveries.http import HttpClient
@@ -24,6 +25,7 @@ from clarion.deliveries.outbox import Outbox
 from clarion.deliveries.outcomes import Outcomes
 from clarion.deliveries.pace import Pace
 from clarion.deliveries.providers import build
+from clarion.deliveries.recalls import Recaller
 from clarion.deliveries.receipts import Receipts, RecordReceipts
 from clarion.deliveries.reception import Reception
 from clarion.deliveries.rendering import Renderer
@@ -35,7 +37,7 @@ from clarion.directory.recipients import EraseRecipients, PutRecipients, Recipie
 from clarion.directory.vault import Vault
 from clarion.engine import Engine, retention
 from clarion.engine.embedded import EmbeddedEngine
-from clarion.engine.lanes import Lanes
+from clarion.engine.lanes import Chore, Lanes
 from clarion.engine.scheduler import Scheduler
 from clarion.engine.sweeper import Sweeper
 from clarion.engine.work import Work
@@ -43,7 +45,7 @@ from clarion.engine.workers import Workers
 from clarion.events.accept import Acceptance, Accepted, AcceptEvents, GroupCommit
 from clarion.events.cancelling import CancelEvent, Cancelling
 from clarion.events.door import Door
-from clarion.inbox.acts import ReadAll, TouchNotifications, read_all, touch
+from clarion.inbox.acts import Act, Acted, ReadAll, TouchNotifications, read_all, touch
 from clarion.inbox.live import LiveInboxes
 from clarion.inbox.store import InboxStore
 from clarion.ledger.bus import Command, CommandBus, Handler
@@ -89,6 +91,7 @@ class Layers(NamedTuple):
     reviewer: Reviewer
     dispatcher: Dispatcher
     outcomes: Outcomes
+    recaller: Recaller
 
 
 class Clarion:
@@ -164,8 +167,8 @@ class Clarion:
             suppressions.LiftSuppressions: suppressions.lift_suppressions,
             tenants.PutTenants: tenants.put_tenants,
             RecordReceipts: Receipts(self.addresses).record,
-            TouchNotifications: touch,
-            ReadAll: read_all,
+            TouchNotifications: self._touch,
+            ReadAll: self._read_all,
             StoreWorkflows: self.catalogue.store,
             api_keys.CreateKey: api_keys.create_key,
             api_keys.RevokeKey: api_keys.revoke_key,
@@ -249,14 +252,15 @@ class Clarion:
             self._on_unknown, self.providers, self.reception,
         )  # fmt: skip
         renderer = Renderer(self.db, self.vault, self.catalogue, self._open_data, self.links)
+        pace = Pace(self.limits, {p.name: p.rate_per_second for p in self.settings.providers if p.rate_per_second})
         dispatcher = Dispatcher(
             self.db, self.clock, self.providers, renderer, outcomes, self.workers, self.announce,
-            self.settings.deliveries.max_in_flight,
-            Pace(self.limits, {p.name: p.rate_per_second for p in self.settings.providers if p.rate_per_second}),
+            self.settings.deliveries.max_in_flight, pace,
         )  # fmt: skip
+        recaller = Recaller(self.db, self.clock, self.catalogue, renderer, self.providers, pace)
         batch = self.settings.decisions.batch
         common = (self.db, self.limits, self.contexts, self.routes.first, self.clock, self.announce, batch)
-        return Layers(Decider(*common), Reviewer(*common), dispatcher, outcomes)
+        return Layers(Decider(*common), Reviewer(*common), dispatcher, outcomes, recaller)
 
     def _sweeper(self, outcomes: Outcomes, alone: bool) -> Sweeper:
         hours = self.settings.deliveries.unknown_ttl_hours
@@ -267,7 +271,8 @@ class Clarion:
         layers = self._layers()
         return EmbeddedEngine(
             self.db, self.clock, self.workers, layers.decider, layers.reviewer, layers.dispatcher, self.projections,
-            self._sweeper(layers.outcomes, alone=True), self._chores(),
+            self._sweeper(layers.outcomes, alone=True),
+            (*self._chores(), ("recall", layers.recaller.round, recalls.EVERY)),
         )  # fmt: skip
 
     def _celery(self, part: Part) -> Engine:
@@ -291,10 +296,11 @@ class Clarion:
         lanes = Lanes()
         return engines.WorkerEngine(
             self.workers, lanes, Work(lanes, layers.decider, layers.reviewer, layers.dispatcher), duties,
-            Scheduler(self.db, self.clock, tuple(duties.delivers), duties.decides), announcer, self.catalogue.refresh,
+            Scheduler(self.db, self.clock, tuple(duties.delivers), duties.decides), announcer,
+            (("refresh workflows", self.catalogue.refresh, REFRESH), ("recall", layers.recaller.round, recalls.EVERY)),
         )  # fmt: skip
 
-    def _chores(self) -> tuple[tuple[str, Callable[[], Awaitable[int | None]], float], ...]:
+    def _chores(self) -> tuple[Chore, ...]:
         """What has to be done every so many seconds, beside the work itself."""
         return (
             ("refresh workflows", self.catalogue.refresh, REFRESH),
@@ -335,6 +341,19 @@ class Clarion:
     async def receive(self, provider: str, receipts: Sequence[Receipt]) -> None:
         """Records receipts of the provider of this name; answers after the commit. Raises Unavailable."""
         await self.reception.receive(provider, self.providers[provider].channel, receipts)
+
+    async def _touch(self, tx: Tx, command: TouchNotifications) -> Acted:
+        acted = await touch(tx, command)
+        return await self._take_back(tx, command, acted) if command.act in (Act.READ, Act.ARCHIVED) else acted
+
+    async def _read_all(self, tx: Tx, command: ReadAll) -> Acted:
+        return await self._take_back(tx, command, await read_all(tx, command))
+
+    async def _take_back(self, tx: Tx, command: TouchNotifications | ReadAll, acted: Acted) -> Acted:
+        """What was read needs to stand on no device any more."""
+        if acted.nudge is not None and acted.nudge.touched:
+            await recalls.plan(tx, self.catalogue, command.project, acted.nudge.touched, command.now)
+        return acted
 
     def _seal_data(self, project: int, event: Id, plain: bytes) -> bytes:
         return self.ring.seal(plain, binding(project, Purpose.EVENT, event))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from clarion.deliveries.carry import CRASHED, deliver
+from clarion.deliveries.carry import CRASHED, deliver, recall
 from clarion.deliveries.interface import (
     HttpProvider,
     HttpRequest,
@@ -202,3 +202,11 @@ async def test_a_provider_of_neither_sort_is_a_mistake_of_the_program() -> None:
 
     with pytest.raises(TypeError, match="neither"):
         await outcomes_of(Neither(CONFIG, Services()), [message()])
+
+
+@pytest.mark.parametrize("provider", [posting(no_io), Sending(lambda messages, report: None)])
+async def test_a_provider_that_takes_nothing_back_says_so_without_any_io(provider: Provider) -> None:
+    reported: dict[Id, Outcome] = {}
+    await recall(provider, [message(1), message(2)], NOW, reported.__setitem__)
+    assert {outcome.code for outcome in reported.values()} == {"no_recall"}
+    assert len(reported) == 2

@@ -12,11 +12,20 @@ import pytest
 from clarion.bootstrap import Clarion
 from clarion.deliveries.interface import HttpResponse
 from clarion.directory.contacts import AddContacts, device_of
+from clarion.inbox.acts import Act, ReadAll, TouchNotifications
+from clarion.model import ids
 from clarion.settings import load
 from tests.composed import PROJECT, Installation
 from tests.deliveries.providers.test_fcm import Google, error, fcm, fcm_error
 
+#: What is pushed doesn't depend on where limits are kept.
+pytestmark = pytest.mark.parametrize("environment", ["sqlite", "postgres"], indirect=True)
+
 PUSH = {"channel": "push", "title": "{{ event.data.n }}", "badge": "unread", "data": {"post": "{{ event.data.n }}"}}
+
+
+def shown(notification: dict[str, Any]) -> str:
+    return ids.show(ids.NOTIFICATION, notification["id"])
 
 
 class Phones(Installation):
@@ -97,3 +106,108 @@ async def test_a_device_that_is_gone_is_forgotten_and_the_others_stay(phones: Ph
     ]
     left = await phones.rows("SELECT kind FROM contact_points WHERE recipient = 'ada' AND channel = 'push'")
     assert len(left) == 1
+
+
+# --- read elsewhere ---
+
+TOLD = {"channel": "in_app", "title": "t"}
+
+
+async def read(phones: Phones, recipient: str, *notifications: bytes) -> None:
+    now = phones.clarion.clock.now()
+    if notifications:
+        command: Any = TouchNotifications(
+            project=PROJECT, now=now, recipient=recipient, notifications=notifications, act=Act.READ
+        )
+    else:
+        command = ReadAll(project=PROJECT, now=now, recipient=recipient, upto=1_000)
+    await phones.clarion.bus.send(command)
+
+
+async def recalled(phones: Phones, count: int) -> list[dict[str, Any]]:
+    """The recalls that the devices got, once there are so many and none is due any more."""
+
+    async def enough() -> bool:
+        return sum("recall" in m["data"] for m in phones.messages()) >= count
+
+    async def over() -> bool:
+        return not await phones.rows("SELECT 1 FROM recalls")
+
+    await phones.until(enough)
+    await phones.until(over)
+    return [m for m in phones.messages() if "recall" in m["data"]]
+
+
+async def test_a_notification_that_is_about_to_reach_the_inbox_counts_in_its_own_badge(phones: Phones) -> None:
+    await phones.people("ada")
+    await phones.workflow("reply", TOLD, PUSH)
+    await phones.device("ada", "phone")
+    for number in (1, 2, 3):
+        await phones.settled(await phones.event("reply", recipients=["ada"], data={"n": number}))
+    badges = [message["android"]["notification"]["notificationCount"] for message in phones.messages()]
+    assert badges == [1, 2, 3]
+
+
+async def test_what_is_read_elsewhere_is_taken_back_from_every_device_and_the_badges_follow(phones: Phones) -> None:
+    # Given two replies on two devices of ada's, and a note that nobody wants taken back
+    await phones.people("ada")
+    await phones.workflow("reply", TOLD, {**PUSH, "recall": True})
+    await phones.workflow("note", TOLD, PUSH)
+    for token in ("phone", "tablet"):
+        await phones.device("ada", token)
+    (first,) = await phones.settled(await phones.event("reply", recipients=["ada"], data={"n": 1}))
+    await phones.settled(await phones.event("reply", recipients=["ada"], data={"n": 2}))
+    (note,) = await phones.settled(await phones.event("note", recipients=["ada"], data={"n": 3}))
+    before = await phones.rows("SELECT state, count(*) AS n FROM deliveries GROUP BY state")
+    facts = await phones.rows("SELECT count(*) AS n FROM facts_operational")
+
+    # When one reply and the note are read in the inbox
+    await read(phones, "ada", first["id"], note["id"])
+
+    # Then both devices take the reply back and show what is still unread
+    found = await recalled(phones, 2)
+    assert {message["token"] for message in found} == {"phone", "tablet"}
+    assert len(found) == 2
+    for message in found:
+        assert message["data"] == {"recall": shown(first), "notification_id": shown(first), "badge": "1"}
+        assert message["apns"]["payload"] == {"aps": {"content-available": 1, "badge": 1}}
+        assert "notification" not in message
+    # and it counts as nothing that was sent
+    assert await phones.rows("SELECT state, count(*) AS n FROM deliveries GROUP BY state") == before
+    touched = 2
+    assert await phones.rows("SELECT count(*) AS n FROM facts_operational") == [{"n": facts[0]["n"] + touched}]
+
+    # When the rest is read at once
+    await read(phones, "ada")
+    assert {message["data"]["badge"] for message in (await recalled(phones, 4))[2:]} == {"0"}
+
+
+async def test_a_recall_that_fails_for_a_moment_is_tried_again_and_one_for_a_dead_device_is_not(
+    phones: Phones, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clarion.deliveries.recalls.AGAIN", 100)
+    await phones.people("ada", "bea")
+    await phones.workflow("reply", TOLD, {**PUSH, "recall": True})
+    await phones.device("ada", "hers")
+    await phones.device("bea", "gone")
+    sent = await phones.settled(await phones.event("reply", recipients=["ada", "bea"], data={"n": 1}))
+    plain_call, asked = phones.google.call, {"hers": 0, "gone": 0}
+
+    async def call(request: Any) -> Any:
+        answer = await plain_call(request)
+        token = json.loads(request.body)["message"]["token"]
+        asked[token] += 1
+        if token == "gone":
+            return error(404, "NOT_FOUND", fcm_error("UNREGISTERED"))
+        return error(503, "UNAVAILABLE", fcm_error("UNAVAILABLE")) if asked[token] < 3 else answer
+
+    phones.google.call = call  # type: ignore[method-assign]
+
+    for one in sent:
+        await read(phones, one["recipient"], one["id"])
+
+    async def over() -> bool:
+        return not await phones.rows("SELECT 1 FROM recalls")
+
+    await phones.until(over)
+    assert asked == {"hers": 3, "gone": 1}

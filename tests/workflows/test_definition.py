@@ -185,6 +185,7 @@ def test_what_a_push_step_says_besides_its_texts_becomes_parts() -> None:
     options: dict[str, Any] = {
         "image": "{{ event.data.image }}",
         "badge": "unread",
+        "recall": True,
         "ttl": "1h",
         "collapse": "post-{{ event.data.post }}",
         "data": {"post": "{{ event.data.post }}"},
@@ -197,6 +198,7 @@ def test_what_a_push_step_says_besides_its_texts_becomes_parts() -> None:
         "title": "t",
         "image": "{{ event.data.image }}",
         "badge": "unread",
+        "recall": "true",
         "ttl": "3600",
         "collapse": "post-{{ event.data.post }}",
         "data.post": "{{ event.data.post }}",
@@ -311,6 +313,8 @@ def test_what_is_left_out_has_its_default() -> None:
         (push(data={"from": "x"}), "steps[0].data.from: can't be a key of data"),
         (push(data={"google.x": "x"}), "steps[0].data.google.x: can't be a key of data"),
         (push(data={"order": "{% if a %}"}), "steps[0].data.order: {% if %} is never closed"),
+        (push(recall="yes"), "steps[0].recall: expected true or false, found a text: write true"),
+        (push("web_push", recall=True), "steps[0].recall: unknown key"),
         (push("web_push", sound="x"), "steps[0].sound: unknown key"),
         (sms(badge=1), "steps[0].badge: unknown key"),
         # templates

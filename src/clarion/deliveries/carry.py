@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import structlog
 
-from clarion.deliveries.interface import BatchProvider, HttpProvider, Provider, Report, SendProvider
+from clarion.deliveries.interface import BatchProvider, HttpProvider, HttpRequest, Provider, Report, SendProvider
 from clarion.model.delivery import Message, Outcome, failed
 from clarion.model.ids import Id
 from clarion.model.words import OutcomeKind
@@ -47,6 +47,26 @@ async def deliver(provider: Provider, messages: Sequence[Message], now: int, rep
         raise TypeError(f"{provider!r} is neither an HttpProvider nor a SendProvider")
 
 
+async def recall(provider: Provider, messages: Sequence[Message], now: int, report: Report) -> None:
+    """Takes messages back from their devices; those of a provider that can't are reported as refused."""
+
+    async def one(message: Message) -> None:
+        assert isinstance(provider, HttpProvider)
+        report(message.delivery_id, await _outcome(provider, message, now, provider.recall_for))
+
+    if isinstance(provider, HttpProvider):
+        await _together([one(message) for message in messages])
+        return
+    for message in messages:
+        report(message.delivery_id, _NO_RECALL)
+
+
+#: Makes the request for a message; None: there is none.
+Make = Callable[[Message, int], HttpRequest | None]
+
+_NO_RECALL = failed(OutcomeKind.REFUSED, "no_recall", "this provider takes nothing back")
+
+
 def _refused(provider: Provider, message: Message) -> Outcome | None:
     try:
         return provider.check(message)
@@ -55,14 +75,16 @@ def _refused(provider: Provider, message: Message) -> Outcome | None:
 
 
 async def _exchange(provider: HttpProvider, message: Message, now: int, report: Report) -> None:
-    report(message.delivery_id, await _outcome(provider, message, now))
+    report(message.delivery_id, await _outcome(provider, message, now, provider.request_for))
 
 
-async def _outcome(provider: HttpProvider, message: Message, now: int) -> Outcome:
+async def _outcome(provider: HttpProvider, message: Message, now: int, make: Make) -> Outcome:
     try:
-        request = provider.request_for(message, now)
+        request = make(message, now)
     except Exception as error:  # noqa: BLE001
         return _crash(provider, error, OutcomeKind.TRANSIENT)
+    if request is None:
+        return _NO_RECALL
     size = len(request.body) if request.counted is None else request.counted
     if refusal := provider.limits.check_size(size):
         return refusal

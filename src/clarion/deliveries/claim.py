@@ -174,6 +174,11 @@ async def leased(tx: Tx, lease: Id, most: int) -> list[Claimed]:
         lease=lease,
         most=most,
     )
+    return await described(tx, rows)
+
+
+async def described(tx: Tx, rows: Sequence[Row]) -> list[Claimed]:
+    """Rows of deliveries with what identifies their notifications."""
     if not rows:
         return []
     notifications = await _notifications(tx, rows)

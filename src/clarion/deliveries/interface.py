@@ -234,6 +234,10 @@ class HttpProvider(Provider):
     def request_for(self, message: Message, now: int) -> HttpRequest:
         """The request that sends `message`; made anew for each attempt, right before it leaves."""
 
+    def recall_for(self, message: Message, now: int) -> HttpRequest | None:
+        """The request that takes a message back from its device, read elsewhere by now; None: not possible here."""
+        return None
+
     async def call(self, request: HttpRequest, now: int) -> HttpResponse | Outcome:
         """The answer to a request. Overridden where a request needs a token that has to be fetched, and kept, first."""
         return await self.http.call(request)

@@ -68,6 +68,13 @@ def data_of(message: Message) -> dict[str, str]:
     return data
 
 
+def recall_data(message: Message, tag: str) -> dict[str, str]:
+    """What tells the app which notification was read elsewhere."""
+    badge = message.parts.get("badge", "").strip()
+    shown = ids.show(ids.NOTIFICATION, message.notification_id)
+    return {"recall": tag, "notification_id": shown, **({"badge": badge} if badge else {})}
+
+
 def checked(message: Message) -> Outcome | None:
     """The refusal of options that came out as something that they can't be."""
     badge = message.parts.get("badge", "").strip()

@@ -16,7 +16,7 @@ from clarion.directory.tenants import tenants as load_tenants
 from clarion.directory.vault import Vault
 from clarion.model.delivery import Message, Outcome, failed
 from clarion.model.events import Event
-from clarion.model.ids import Id
+from clarion.model.ids import Id, delivery_id
 from clarion.model.people import Profile, Tenant
 from clarion.model.words import Channel, ContactKind, OutcomeKind
 from clarion.model.workflow import Step, Workflow
@@ -64,7 +64,7 @@ class Batch(NamedTuple):
     profiles: dict[tuple[int, str], Profile]
     contacts: dict[tuple[int, Id], Opened]
     tenants: dict[tuple[int, str], Tenant]
-    unread: dict[tuple[int, str], int]  # of those whose step shows it
+    unread: dict[Id, int]  # by delivery, where its step shows it
 
 
 class Renderer:
@@ -109,7 +109,8 @@ class Renderer:
         workflows = {key: await self._workflows.version(tx, *key) for key in pinned}
         events = await self._load_events(tx, {(c.project, c.event_id) for c in claimed})
         badged = [c for c in claimed if _shows_unread(_step(workflows[c.project, c.workflow, c.version], c.step))]
-        return Batch(events, workflows, profiles, contacts, tenants, await load_unread(tx, badged, now))
+        unread = await load_unread(tx, badged, workflows, now) if badged else {}
+        return Batch(events, workflows, profiles, contacts, tenants, unread)
 
     async def _load_events(self, tx: Tx, wanted: set[tuple[int, Id]]) -> dict[tuple[int, Id], Event]:
         found = {key: event for key in wanted if (event := self._events.get(key)) is not None}
@@ -161,7 +162,7 @@ class Renderer:
             seen = personal_scope(scope, profile, urls)
             parts, extras = render_parts(workflow, step, locale, seen), render_extras(workflow, step, seen)
             if _shows_unread(step):
-                parts["badge"] = str(batch.unread.get((c.project, c.recipient), 0))
+                parts["badge"] = str(batch.unread.get(c.id, 0))
         except RenderFailed as error:
             return ready(None, failed(OutcomeKind.REFUSED, PAYLOAD_INVALID, str(error)))
         message = Message(
@@ -198,20 +199,41 @@ _UNREAD_COUNTS = f"""
 """  # nosec B608  # names only
 
 
+#: Of these deliveries to the inbox, those that haven't arrived there: its own notification is one more.
+_COMING = """
+    SELECT d.notification_id FROM deliveries d
+    JOIN notifications n ON n.project = d.project AND n.id = d.notification_id AND n.inbox_seq IS NULL
+    WHERE d.project = :project AND d.id IN :ids AND d.id >= :first AND d.id <= :last
+    AND d.state IN ('pending', 'sending')
+"""
+
+
 def _shows_unread(step: Step) -> bool:
     return step.parts.get("badge") == UNREAD_BADGE
 
 
-async def load_unread(tx: Tx, claimed: Sequence[Claimed], now: int) -> dict[tuple[int, str], int]:
-    """How much is unread in these people's inboxes; who has none isn't in it."""
-    people: dict[int, set[str]] = defaultdict(set)
-    for c in claimed:
-        people[c.project].add(c.recipient)
-    found: dict[tuple[int, str], int] = {}
-    for project, recipients in people.items():
-        rows = await tx.fetch(_UNREAD_COUNTS, project=project, recipients=sorted(recipients), now=now)
-        found.update({(project, row["recipient"]): int(row["unread"]) for row in rows})
-    return found
+async def load_unread(
+    tx: Tx, claimed: Sequence[Claimed], workflows: Mapping[tuple[int, str, int], Workflow], now: int
+) -> dict[Id, int]:
+    """How much is unread in the inbox of each delivery's person, with what its own notification is about to add."""
+    unread: dict[tuple[int, str], int] = {}
+    coming: set[tuple[int, Id]] = set()
+    for project in {c.project for c in claimed}:
+        mine = [c for c in claimed if c.project == project]
+        people = sorted({c.recipient for c in mine})
+        inbox_deliveries = {
+            delivery_id(c.notification_id, step.index, None)
+            for c in mine
+            for step in workflows[project, c.workflow, c.version].steps
+            if step.channel is Channel.IN_APP
+        }
+        if inbox_deliveries:
+            wanted = sorted(inbox_deliveries)
+            rows = await tx.fetch(_COMING, project=project, ids=wanted, first=wanted[0], last=wanted[-1])
+            coming.update((project, bytes(row["notification_id"])) for row in rows)
+        for row in await tx.fetch(_UNREAD_COUNTS, project=project, recipients=people, now=now):
+            unread[project, row["recipient"]] = int(row["unread"])
+    return {c.id: unread.get((c.project, c.recipient), 0) + ((c.project, c.notification_id) in coming) for c in claimed}
 
 
 def _step(workflow: Workflow, index: int) -> Step:

@@ -15,7 +15,7 @@ from clarion.clock import Clock, monotonic
 from clarion.decisions.driver import Decider
 from clarion.decisions.review import Reviewer
 from clarion.deliveries.dispatch import Dispatcher
-from clarion.engine.lanes import Lanes, Step
+from clarion.engine.lanes import Chore, Lanes
 from clarion.engine.scheduler import Scheduler
 from clarion.engine.sweeper import Sweeper
 from clarion.engine.work import Duties, Work
@@ -47,7 +47,7 @@ class EmbeddedEngine:
         dispatcher: Dispatcher,
         projections: Projections,
         sweeper: Sweeper,
-        chores: Sequence[tuple[str, Step, float]],
+        chores: Sequence[Chore],
     ) -> None:
         self._db, self._clock, self._workers = db, clock, workers
         self._projections, self._sweeper, self._chores = projections, sweeper, chores

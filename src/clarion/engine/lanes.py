@@ -18,6 +18,9 @@ log = structlog.get_logger("clarion.engine")
 #: What a round found. None or 0: nothing.
 Step = Callable[[], Awaitable[int | None]]
 
+#: What has to be done every so many seconds beside the work itself: its name, the step, the seconds.
+Chore = tuple[str, Step, float]
+
 LITTLE = 64  #: people or deliveries that a round found: worth waiting for company
 PATIENCE = 5.0  #: s between tries of a lane that keeps failing, at most
 

@@ -402,6 +402,16 @@ deliveries = _table(
     by_time="id",
 )
 
+#: What was read elsewhere and is to be taken back from the devices that show it.
+recalls = _table(
+    "recalls",
+    _project(**KEY),
+    _id("notification_id", **KEY),
+    _at("due_at"),
+    _number("tries"),
+    Index("recalls_due", "due_at"),
+)
+
 dedupe_claims = _table(
     "dedupe_claims",
     _project(**KEY),

@@ -20,6 +20,9 @@ MAX_DATA = 50
 #: The badge that is the number of unread things in the person's inbox.
 UNREAD = "unread"
 
+#: The part that says: taken back from the devices when it is read elsewhere.
+RECALL = "recall"
+
 _LONGEST = 10_000
 # https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages (read 2026-11): "The key should not be a
 # reserved word ("from", "message_type", or any word starting with "google." or "gcm.notification.")"; `aps` is Apple's.
@@ -64,6 +67,8 @@ def read_push_options(section: Section, channel: Channel) -> dict[str, str]:
             parts |= _texts(inner, names, f"{group}.")
             inner.close()
     parts |= _data(section)
+    if channel is Channel.PUSH and section.flag("recall", False):
+        parts[RECALL] = "true"
     badge = section.read("badge", _badge)
     if badge is not None:
         parts["badge"] = badge

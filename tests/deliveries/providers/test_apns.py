@@ -135,6 +135,16 @@ def test_everything_that_a_step_says_is_in_the_payload() -> None:
     }
 
 
+async def test_a_recall_is_a_background_message_that_apple_takes() -> None:
+    request = apns().recall_for(to_iphone(parts={"body": "b", "badge": "2", "collapse": "post-7"}), NOW)
+    body = body_of(request)
+    assert body.pop("notification_id").startswith("ntf_")
+    assert body == {"aps": {"content-available": 1, "badge": 2}, "recall": "post-7", "badge": "2"}
+    # "Use background ... apns-priority 5. Using priority 10 is an error."
+    assert (request.headers["apns-push-type"], request.headers["apns-priority"]) == ("background", "5")
+    assert (request.headers["apns-collapse-id"], request.http2) == ("post-7", True)
+
+
 @pytest.mark.parametrize(
     "collapse, tag",
     [

@@ -140,6 +140,22 @@ def test_every_request_is_valid_by_googles_own_description(
         assert request.url == "https://fcm.googleapis.com/v1/projects/clarion-test/messages:send"
 
 
+def test_a_recall_is_silent_names_the_tag_and_sets_the_badge() -> None:
+    message = to_phone(parts=EVERYTHING, expires_at=NOW + HOUR)
+    request = fcm().recall_for(message, NOW)
+    googles_schema().validate(json.loads(request.body))
+    body = body_of(request)
+    assert body["token"] == FCM_TOKEN
+    assert "notification" not in body
+    shown = body_of(fcm().request_for(message, NOW))
+    assert body["data"] == {
+        "recall": shown["android"]["notification"]["tag"],
+        "notification_id": shown["data"]["notification_id"],
+        "badge": "3",
+    }
+    assert body["apns"]["payload"] == {"aps": {"content-available": 1, "badge": 3}}
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

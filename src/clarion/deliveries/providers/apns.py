@@ -49,7 +49,7 @@ from clarion.deliveries.interface import (
     rebased,
 )
 from clarion.deliveries.options import Secret, read
-from clarion.deliveries.push import badge_of, checked, data_of, given, named, seconds_to_live, tag_of
+from clarion.deliveries.push import badge_of, checked, data_of, given, named, recall_data, seconds_to_live, tag_of
 from clarion.deliveries.wording import fit
 from clarion.model.delivery import Message, Outcome, accepted
 from clarion.model.words import Channel, ContactKind, OutcomeKind, Priority
@@ -123,6 +123,26 @@ class Apns(HttpProvider):
             url=self._url + quote(message.address, safe=""),
             headers=headers,
             body=_encode(payload(message)),
+            http2=True,
+        )
+
+    def recall_for(self, message: Message, now: int) -> HttpRequest:
+        """A background message: the badge changes by itself, and the app removes the notification of this tag."""
+        tag = tag_of(message)
+        aps = given(**{"content-available": 1}, badge=badge_of(message))
+        headers = {
+            "apns-topic": self._topic,
+            "apns-push-type": "background",
+            "apns-priority": "5",  # what Apple asks of background messages
+            "apns-collapse-id": tag,  # in place of the one that a device which is off hasn't got yet
+        }
+        ttl = seconds_to_live(message, now)
+        if ttl is not None:
+            headers["apns-expiration"] = str(now // SECOND + ttl)
+        return HttpRequest(
+            url=self._url + quote(message.address, safe=""),
+            headers=headers,
+            body=_encode({"aps": aps, **recall_data(message, tag)}),
             http2=True,
         )
 

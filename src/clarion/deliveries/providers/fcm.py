@@ -42,7 +42,17 @@ from clarion.deliveries.interface import (
     rebased,
 )
 from clarion.deliveries.options import Secret, read
-from clarion.deliveries.push import badge_of, checked, data_of, given, is_urgent, named, seconds_to_live, tag_of
+from clarion.deliveries.push import (
+    badge_of,
+    checked,
+    data_of,
+    given,
+    is_urgent,
+    named,
+    recall_data,
+    seconds_to_live,
+    tag_of,
+)
 from clarion.deliveries.wording import fit
 from clarion.model.delivery import Message, Outcome, accepted
 from clarion.model.words import Channel, ContactKind, OutcomeKind, Priority
@@ -110,6 +120,12 @@ class Fcm(HttpProvider):
             counted=len(_encode(content)),
         )
 
+    def recall_for(self, message: Message, now: int) -> HttpRequest:
+        """A silent message: the app cancels the notification of this tag. An iPhone's badge changes by itself."""
+        target = _TARGETS.get(message.kind or ContactKind.FCM, "token")
+        body = {"message": {target: message.address, **recall_of(message, now)}}
+        return HttpRequest(url=self._url, headers={"content-type": "application/json"}, body=_encode(body), counted=0)
+
     async def call(self, request: HttpRequest, now: int) -> HttpResponse | Outcome:
         token = await self._token.get(now)
         if isinstance(token, Outcome):
@@ -175,6 +191,20 @@ def options_of(message: Message, now: int) -> dict[str, Any]:
         fcmOptions={"link": link} if link.startswith("https://") else None,
     )
     return {"android": android, "apns": apns, "webpush": webpush}
+
+
+def recall_of(message: Message, now: int) -> dict[str, Any]:
+    """What tells the app that a message was read elsewhere."""
+    tag, ttl, badge = tag_of(message), seconds_to_live(message, now), badge_of(message)
+    return {
+        "data": recall_data(message, tag),
+        "android": given(priority="NORMAL", ttl=None if ttl is None else f"{ttl}s"),
+        "apns": {
+            # 5 is what Apple asks of background messages.
+            "headers": {"apns-push-type": "background", "apns-priority": "5", "apns-collapse-id": tag},
+            "payload": {"aps": given(**{"content-available": 1}, badge=badge)},
+        },
+    }
 
 
 def _aps(parts: Mapping[str, str], badge: int | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import structlog
 
 from clarion.engine.celery.announcer import Announcer
-from clarion.engine.lanes import LITTLE, Lanes
+from clarion.engine.lanes import LITTLE, Chore, Lanes
 from clarion.engine.retention import EVERY, Retention
 from clarion.engine.scheduler import Scheduler
 from clarion.engine.sweeper import Sweeper
@@ -74,17 +74,18 @@ class WorkerEngine:
         duties: Duties,
         looks: Scheduler,
         announcer: Announcer,
-        refresh: Callable[[], Awaitable[None]],
+        chores: Sequence[Chore],
     ) -> None:
         self._workers, self._lanes, self._work, self._duties = workers, lanes, work, duties
-        self._looks, self._announcer, self._refresh = looks, announcer, refresh
+        self._looks, self._announcer, self._chores = looks, announcer, chores
 
     async def start(self) -> None:
         await self._workers.register("worker")
         self._work.begin(self._duties)
         self._lanes.beating("heartbeat", self._workers.beat, HEARTBEAT / 1000)
-        self._lanes.beating("refresh workflows", self._refresh, REFRESH)
         self._lanes.beating("look", self._look, LOOK)
+        for chore in self._chores:
+            self._lanes.beating(*chore)
 
     async def take(self, job: Job) -> None:
         """Does what a message hints at; returns when a round that began after it is over."""

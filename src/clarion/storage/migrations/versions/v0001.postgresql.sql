@@ -327,6 +327,16 @@ CREATE TABLE provider_history (
   PRIMARY KEY (project, provider, minute, outcome)
 );
 
+CREATE TABLE recalls (
+  project INTEGER NOT NULL, 
+  notification_id BYTEA NOT NULL, 
+  due_at BIGINT NOT NULL, 
+  tries INTEGER NOT NULL, 
+  PRIMARY KEY (project, notification_id)
+);
+
+CREATE INDEX recalls_due ON recalls (due_at);
+
 CREATE TABLE recipient_keys (
   project INTEGER NOT NULL, 
   recipient TEXT COLLATE "C" NOT NULL, 

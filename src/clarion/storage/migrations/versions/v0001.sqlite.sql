@@ -347,6 +347,17 @@ CREATE TABLE provider_history (
 )
  WITHOUT ROWID;
 
+CREATE TABLE recalls (
+  project INTEGER NOT NULL, 
+  notification_id BLOB NOT NULL, 
+  due_at BIGINT NOT NULL, 
+  tries INTEGER NOT NULL, 
+  PRIMARY KEY (project, notification_id)
+)
+ WITHOUT ROWID;
+
+CREATE INDEX recalls_due ON recalls (due_at);
+
 CREATE TABLE recipient_keys (
   project INTEGER NOT NULL, 
   recipient TEXT NOT NULL, 
