@@ -11,6 +11,7 @@ import typer
 
 from clarion.bootstrap import Clarion
 from clarion.cli.context import Context
+from clarion.cli.plans import plan
 from clarion.cli.printing import AsJson, out, progress, say_json, table
 from clarion.clock import SystemClock, from_rfc3339, randomness, rfc3339
 from clarion.deliveries.carry import deliver
@@ -22,8 +23,7 @@ from clarion.model.delivery import Message, Outcome
 from clarion.model.errors import Invalid, NotFound
 from clarion.model.words import Role
 from clarion.storage.schema import migrate as migrate_schema
-from clarion.workflows.catalogue import StoreWorkflows, conflicts
-from clarion.workflows.definition import content_hash
+from clarion.workflows.catalogue import StoreWorkflows
 from clarion.workflows.files import load_folder
 
 workflows = typer.Typer(no_args_is_help=True, help="Checks workflow files and brings them into the database.")
@@ -40,6 +40,7 @@ def add(app: typer.Typer) -> None:
     app.command()(migrate)
     app.command()(erase)
     app.command()(retention)
+    workflows.command()(plan)
     app.add_typer(workflows, name="workflows")
     app.add_typer(keys, name="keys")
     app.add_typer(providers, name="providers")
@@ -87,35 +88,6 @@ def validate(folder: Folder, as_json: AsJson = False) -> None:
         say_json({"valid": [f.workflow.key for f in found]})
     else:
         out.print(f"{len(found)} workflows, all valid: {', '.join(f.workflow.key for f in found)}")
-
-
-@workflows.command()
-def plan(context: typer.Context, folder: Folder, project: Project = "default", as_json: AsJson = False) -> None:
-    """Shows what `apply` would change: new, changed, unchanged, or edited through the API since."""
-
-    async def work() -> list[tuple[str, str, int | None]]:
-        files = load_folder(_there(folder))
-        async with context.ensure_object(Context).clarion() as clarion:
-            number = await clarion.keys.project_number(project)
-            edited = set(await clarion.db.read(lambda tx: conflicts(tx, number)))
-            current = {s.workflow.key: s for s in clarion.catalogue.current(number)}
-        rows: list[tuple[str, str, int | None]] = []
-        for f in files:
-            known = current.get(f.workflow.key)
-            if known is None:
-                rows.append((f.workflow.key, "new", None))
-            elif content_hash(known.plain) == content_hash(f.plain):
-                rows.append((f.workflow.key, "unchanged", known.workflow.version))
-            else:
-                change = "conflict: edited through the API (apply --force)" if f.workflow.key in edited else "changed"
-                rows.append((f.workflow.key, change, known.workflow.version))
-        return rows
-
-    rows = asyncio.run(work())
-    if as_json:
-        say_json({"items": [dict(zip(("key", "change", "version"), row, strict=True)) for row in rows]})
-    else:
-        table(("WORKFLOW", "CHANGE", "CURRENT VERSION"), rows, "the folder holds no workflows")
 
 
 @workflows.command()

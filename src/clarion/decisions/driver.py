@@ -43,7 +43,7 @@ _TOGETHER = {1: 100, 2: 10}
 WORKER_LOST = "WorkerLost"
 
 #: Verdicts of rule 1: what they stop doesn't claim a dedupe key.
-_BEFORE_DEDUPE = frozenset({Reason.WORKFLOW_DISABLED, Reason.CONDITION_FALSE, Reason.EXPIRED, Reason.CANCELLED})
+BEFORE_DEDUPE = frozenset({Reason.WORKFLOW_DISABLED, Reason.CONDITION_FALSE, Reason.EXPIRED, Reason.CANCELLED})
 
 
 class SlotsForgotten(Exception):
@@ -248,7 +248,7 @@ def by_urgency(contexts: Sequence[Context], found: Sequence[Sequence[Candidate]]
 
 
 def _claims(found: Sequence[Candidate]) -> bool:
-    return any(c.verdict.verdict is not VerdictKind.SUPPRESS or c.verdict.reason not in _BEFORE_DEDUPE for c in found)
+    return any(c.verdict.verdict is not VerdictKind.SUPPRESS or c.verdict.reason not in BEFORE_DEDUPE for c in found)
 
 
 def _as_duplicate(case: Case) -> Case:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from clarion.clock import DAY, Clock
 from clarion.limits.interface import LoadCold
@@ -25,31 +27,55 @@ def loader(db: Database, clock: Clock) -> LoadCold:
     return load
 
 
-async def _load(tx: Tx, counters: list[Counter], now: int) -> dict[Counter, list[tuple[int, Id]]]:
+class Sent(NamedTuple):
+    """A send that caps count."""
+
+    recipient: str
+    workflow: str
+    channel: str
+    owner: Id
+    at: int
+
+
+async def sent_to(tx: Tx, projects: Sequence[int], recipients: Sequence[str], after: int) -> dict[int, list[Sent]]:
+    """By project what went out to these people after an instant, or is about to; each slot once, at its last stamp."""
     rows = await tx.fetch(
         "SELECT project, id, recipient, workflow FROM notifications WHERE project IN :projects "
         "AND recipient IN :recipients AND id >= :since",
-        projects=sorted({c.project for c in counters}),
-        recipients=sorted({c.recipient for c in counters}),
-        since=max(0, now - LONGEST_WAIT).to_bytes(6, "big") + bytes(10),
+        projects=projects,
+        recipients=recipients,
+        since=max(0, after - LONGEST_WAIT).to_bytes(6, "big") + bytes(10),
     )
     told = {(r["project"], bytes(r["id"])): (r["recipient"], r["workflow"]) for r in rows}
-    sends: dict[tuple[int, str], dict[Id, tuple[int, str, str]]] = defaultdict(dict)
     slots = await deliveries_of(
-        tx, "d.project, d.notification_id, d.step, d.channel, d.slot_at", told, f"d.slot_at > {now - DAY - 1000}"
+        tx, "d.project, d.notification_id, d.step, d.channel, d.slot_at", told, f"d.slot_at > {after}"
     )
+    held: dict[tuple[int, Id], Sent] = {}
     for row in slots:
         notification = bytes(row["notification_id"])
         recipient, workflow = told[row["project"], notification]
-        owner = slot_owner(notification, row["step"])
-        stamped = (row["slot_at"], row["channel"], workflow)
-        held = sends[row["project"], recipient]
-        held[owner] = max(held.get(owner, stamped), stamped)  # of several devices, the one that was sent to last
+        key = row["project"], slot_owner(notification, row["step"])
+        sent = Sent(recipient, workflow, row["channel"], key[1], row["slot_at"])
+        if key not in held or held[key].at < sent.at:  # of several devices, the one that was sent to last
+            held[key] = sent
+    found: dict[int, list[Sent]] = defaultdict(list)
+    for (project, _), sent in held.items():
+        found[project].append(sent)
+    return found
+
+
+async def _load(tx: Tx, counters: list[Counter], now: int) -> dict[Counter, list[tuple[int, Id]]]:
+    projects = sorted({c.project for c in counters})
+    found = await sent_to(tx, projects, sorted({c.recipient for c in counters}), now - DAY - 1000)
+    sends: dict[tuple[int, str], list[Sent]] = defaultdict(list)
+    for project, listed in found.items():
+        for sent in listed:
+            sends[project, sent.recipient].append(sent)
     return {
         c: sorted(
-            (at, owner)
-            for owner, (at, channel, workflow) in sends[c.project, c.recipient].items()
-            if c.channel in ("", channel) and c.type in ("", workflow)
+            (sent.at, sent.owner)
+            for sent in sends[c.project, c.recipient]
+            if c.channel in ("", sent.channel) and c.type in ("", sent.workflow)
         )
         for c in counters
     }
