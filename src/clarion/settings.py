@@ -37,6 +37,7 @@ class ProviderSettings(_Section, frozen=True, kw_only=True, forbid_unknown_field
 class Api(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[api]`"""
 
+    processes: int
     rate_per_second: float
     burst: int
     open_docs: bool

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import socket
 import ssl
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ import uvicorn
 
 from clarion.bootstrap import Clarion
 from clarion.cli.context import Context
+from clarion.cli.processes import Supervisor, is_one_of_several
 from clarion.model.errors import Misconfigured
 from clarion.security import logs
 from clarion.settings import Settings
@@ -32,14 +35,28 @@ def add(app: typer.Typer) -> None:
         samples: Annotated[
             bool, typer.Option("--samples", help="Puts sample workflows into the workflows folder if it is empty.")
         ] = False,
+        processes: Annotated[
+            int | None,
+            typer.Option(
+                "--processes", min=0, help="How many, on one port; [api] processes otherwise. 0: one per core (celery)."
+            ),
+        ] = None,
     ) -> None:
-        """Serves the API and the pages, and does the work.
+        """Serves the API and the pages, and (with the embedded engine) does the work.
 
         Makes the database in an empty folder, loads the workflows of ./workflows, and prints an admin key at the very
         first start. Ctrl-C (or SIGTERM) finishes what is in flight.
         """
-        settings = context.ensure_object(Context).settings
+        held = context.ensure_object(Context)
+        settings = held.settings
         logs.set_up(settings.log.level, settings.log.format)
+        child = is_one_of_several()
+        count = (settings.api.processes if processes is None else processes) or os.cpu_count() or 1
+        if count > 1 and not child:
+            if settings.engine == "embedded":
+                raise Misconfigured("several API processes need CLARION_ENGINE=celery: the embedded engine allows one")
+            asyncio.run(_prepare(settings, samples))
+            sys.exit(Supervisor(["serve"], held.config, count, {}).run())
         # SQLite's writer is a thread that needs Python between its many short calls: it must not wait 5 ms for each.
         sys.setswitchinterval(0.0005)
         try:
@@ -48,21 +65,56 @@ def add(app: typer.Typer) -> None:
             runner = uvloop.run
         except ImportError:
             runner = asyncio.run  # type: ignore[assignment]
-        runner(_serve(settings, samples))
+        runner(_serve_one_of_several(settings) if child else _serve(settings, samples))
 
 
-async def _serve(settings: Settings, samples: bool) -> None:
+async def _opened(settings: Settings, samples: bool) -> Clarion:
+    """The application with the workflows of the folder; says where it is."""
     folder = Path(settings.workflows_dir)
     if samples and not any(folder.glob("*.y*ml")):
         copy_samples(folder)
     clarion = await Clarion.open(settings)
     loaded = await clarion.load_workflows(folder) if folder.is_dir() else 0
-    server = _Server(_config(settings, clarion), clarion)
     _greet(clarion, loaded)
+    return clarion
+
+
+async def _prepare(settings: Settings, samples: bool) -> None:
+    """What is done once, before several processes serve."""
+    with _socket(settings, shared=False):  # they share the port with one another, and must not with somebody else
+        await (await _opened(settings, samples)).close()
+
+
+async def _serve(settings: Settings, samples: bool) -> None:
+    await _answer(settings, await _opened(settings, samples), None)
+
+
+async def _serve_one_of_several(settings: Settings) -> None:
+    with _socket(settings, shared=True) as listening:
+        await _answer(settings, await Clarion.open(settings), [listening])
+
+
+def _socket(settings: Settings, *, shared: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    made = socket.socket(family)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        made.bind((settings.host, settings.port))
+    except OSError as error:
+        made.close()
+        raise Misconfigured(f"couldn't start on {settings.host}:{settings.port}: {error.strerror}") from None
+    return made
+
+
+async def _answer(settings: Settings, clarion: Clarion, sockets: list[socket.socket] | None) -> None:
+    """Serves until a signal ends it."""
+    server = _Server(_config(settings, clarion), clarion)
     for number in (signal.SIGTERM, signal.SIGINT):
         # Once uvicorn has stopped in good order it raises the signal again: then there is nothing left to do.
         signal.signal(number, lambda *_: None)
-    await server.serve()
+    await server.serve(sockets)
     if not server.started:
         await clarion.close()
         raise Misconfigured(f"couldn't start on {settings.host}:{settings.port}: the log above says why")

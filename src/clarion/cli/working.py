@@ -29,8 +29,9 @@ def add(app: typer.Typer) -> None:
             str, typer.Option("--queues", help="Those it serves, with commas between; [workers] queues otherwise.")
         ] = "",
         processes: Annotated[
-            int, typer.Option("--processes", min=0, help="How many; [workers] processes otherwise. 0: one per core.")
-        ] = -1,
+            int | None,
+            typer.Option("--processes", min=0, help="How many; [workers] processes otherwise. 0: one per core."),
+        ] = None,
     ) -> None:
         """Decides and delivers what others accept (CLARION_ENGINE=celery).
 
@@ -62,12 +63,12 @@ def add(app: typer.Typer) -> None:
         asyncio.run(_schedule(settings))
 
 
-def _with(settings: Settings, queues: str, processes: int) -> Settings:
+def _with(settings: Settings, queues: str, processes: int | None) -> Settings:
     """The settings with what the options say."""
     workers = settings.workers
     if queues:
         workers = msgspec.structs.replace(workers, queues=tuple(q.strip() for q in queues.split(",") if q.strip()))
-    if processes >= 0:
+    if processes is not None:
         workers = msgspec.structs.replace(workers, processes=processes)
     return msgspec.structs.replace(settings, workers=workers).checked()
 
