@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 import msgspec
@@ -21,6 +22,8 @@ from clarion.model.ids import Id, new_id
 from clarion.model.words import Priority
 from clarion.model.workflow import Workflow
 from clarion.storage import Database, Lane, Tx, tables
+from clarion.storage.accepting import store_events
+from clarion.storage.database import fact_row
 
 #: Events that share one transaction at most; keeps a SQLite write under 50 ms.
 MOST_IN_GROUP = 500
@@ -98,9 +101,12 @@ class Acceptance:
         entropy = randomness(10 * len(command.entries))
         ids = [new_id(command.now, entropy[i * 10 : i * 10 + 10]) for i in range(len(command.entries))]
         answers: list[Accepted | Invalid | None] = [None] * len(command.entries)
-        await self._claim_keys(tx, command, ids, answers)
-        new = [(ids[i], entry) for i, entry in enumerate(command.entries) if answers[i] is None]
-        await self._store(tx, command, new)
+        if tx.dialect == "postgresql" and at_once(command.entries):
+            await self._store_at_once(tx, command, ids, answers)
+        else:
+            await self._claim_keys(tx, command, ids, answers)
+            new = [(ids[i], entry) for i, entry in enumerate(command.entries) if answers[i] is None]
+            await self._store(tx, command, new)
         return [
             answer if answer is not None else Accepted(ids[i], False, command.entries[i].priority)
             for i, answer in enumerate(answers)
@@ -109,31 +115,56 @@ class Acceptance:
     async def _claim_keys(
         self, tx: Tx, command: AcceptEvents, ids: list[Id], answers: list[Accepted | Invalid | None]
     ) -> None:
-        first: dict[str, int] = {}
-        later: list[int] = []
-        for i, entry in enumerate(command.entries):
-            key = entry.draft.key
-            if key is not None and first.setdefault(key, i) != i:
-                later.append(i)
+        first = _first_by_key(command.entries)
         if not first:
             return
-        expiry = command.now + self._key_life
-        rows = [
-            (command.project, k, command.entries[i].draft.fingerprint, ids[i], expiry) for k, i in sorted(first.items())
-        ]
+        rows = self._key_rows(command, first, ids)
         won = {row["key"] for row in await tx.insert_new(tables.idempotency, _KEY, rows, ("key",))}
+        await self._answer_losers(tx, command, ids, first, won, answers)
+
+    async def _store_at_once(
+        self, tx: Tx, command: AcceptEvents, ids: list[Id], answers: list[Accepted | Invalid | None]
+    ) -> None:
+        """Claims and stores in one statement, which leaves out what belongs to keys that are taken."""
+        first = _first_by_key(command.entries)
+        entries = [(i, e) for i, e in zip(ids, command.entries, strict=True)]
+        later = {i for i, e in enumerate(command.entries) if e.draft.key is not None and first[e.draft.key] != i}
+        stored = [entry for place, entry in enumerate(entries) if place not in later]
+        won = await store_events(
+            tx,
+            keys=self._key_rows(command, first, ids),
+            keyless=[event for event, entry in stored if entry.draft.key is None],
+            events=[self._event_row(command.now, event, entry) for event, entry in stored],
+            shards=[row for event, entry in stored for row in _shard_rows(command.now, event, entry)],
+            facts=[fact_row(_accepted(command, event, entry)) for event, entry in stored],
+        )
+        owned = {k for k, i in first.items() if ids[i] in won}
+        if later or len(owned) < len(first):
+            await self._answer_losers(tx, command, ids, first, owned, answers)
+
+    def _key_rows(self, command: AcceptEvents, first: Mapping[str, int], ids: list[Id]) -> list[tuple[Any, ...]]:
+        """Sorted, so that two groups can't deadlock."""
+        expiry, entries = command.now + self._key_life, command.entries
+        return [(command.project, k, entries[i].draft.fingerprint, ids[i], expiry) for k, i in sorted(first.items())]
+
+    async def _answer_losers(
+        self, tx: Tx, command: AcceptEvents, ids: list[Id], first: Mapping[str, int], won: AbstractSet[str],
+        answers: list[Accepted | Invalid | None],
+    ) -> None:  # fmt: skip
+        """Answers what came under a key that was taken, before or in this very group, from the owner's row."""
         owners = {k: (command.entries[i].draft.fingerprint, ids[i]) for k, i in first.items()}
-        lost = [k for k in first if k not in won]
-        if lost:
+        if lost := [k for k in first if k not in won]:
             found = await tx.fetch(
                 "SELECT key, hash, event_id FROM idempotency WHERE project = :project AND key IN :keys",
                 project=command.project,
                 keys=lost,
             )
             owners.update({row["key"]: (bytes(row["hash"]), bytes(row["event_id"])) for row in found})
-        for i in [first[k] for k in lost] + later:
-            entry = command.entries[i]
-            fingerprint, event = owners[str(entry.draft.key)]
+        for i, entry in enumerate(command.entries):
+            key = entry.draft.key
+            if key is None or (key in won and first[key] == i):
+                continue
+            fingerprint, event = owners[key]
             same = fingerprint == entry.draft.fingerprint
             answers[i] = Accepted(event, True, entry.priority) if same else _conflict()
 
@@ -150,19 +181,7 @@ class Acceptance:
                 raise refused
         await tx.insert(tables.events, _EVENT, [self._event_row(now, event, entry) for event, entry in new])
         await tx.insert(tables.shards, _SHARD, [row for event, entry in new for row in _shard_rows(now, event, entry)])
-        await tx.append(
-            EventAccepted(
-                project=command.project,
-                at=now,
-                subject=event,
-                type=entry.draft.type,
-                audience=entry.draft.audience,
-                recipients=len(entry.draft.members or ()),
-                actor=entry.draft.actor,
-                tenant=entry.draft.tenant,
-            )
-            for event, entry in new
-        )
+        await tx.append(_accepted(command, event, entry) for event, entry in new)
 
     def _event_row(self, now: int, event: Id, entry: Entry) -> tuple[Any, ...]:
         d = entry.draft
@@ -182,6 +201,33 @@ class Acceptance:
             d.send_at,
             d.expires_at,
         )
+
+
+def at_once(entries: Sequence[Entry]) -> bool:
+    """Whether these can be stored by one statement: nobody's profile changes with them."""
+    return not any(entry.draft.profiles for entry in entries)
+
+
+def _first_by_key(entries: Sequence[Entry]) -> dict[str, int]:
+    """The place of the first entry of each idempotency key."""
+    first: dict[str, int] = {}
+    for i, entry in enumerate(entries):
+        if entry.draft.key is not None:
+            first.setdefault(entry.draft.key, i)
+    return first
+
+
+def _accepted(command: AcceptEvents, event: Id, entry: Entry) -> EventAccepted:
+    return EventAccepted(
+        project=command.project,
+        at=command.now,
+        subject=event,
+        type=entry.draft.type,
+        audience=entry.draft.audience,
+        recipients=len(entry.draft.members or ()),
+        actor=entry.draft.actor,
+        tenant=entry.draft.tenant,
+    )
 
 
 def _shard_rows(now: int, event: Id, entry: Entry) -> list[tuple[Any, ...]]:
@@ -222,7 +268,7 @@ class GroupCommit:
         self._waiting.extend(zip(entries, futures, strict=True))
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush())
-        return list(await asyncio.gather(*futures))
+        return [await future for future in futures] if len(futures) == 1 else list(await asyncio.gather(*futures))
 
     async def _flush(self) -> None:
         while self._waiting:
@@ -263,7 +309,8 @@ class GroupCommit:
                 answers.update(zip(places, await self._bus.within(tx, command), strict=True))
             return [answers[i] for i in range(len(entries))]
 
-        answers = await self._db.write(work, Lane.ACCEPT)
+        alone = len(by_project) == 1 and at_once(entries)
+        answers = await (self._db.write_once if alone else self._db.write)(work, Lane.ACCEPT)
         meters.batch("accept", len(entries), monotonic() - started)
         meters.EVENTS.inc(sum(isinstance(a, Accepted) and not a.duplicate for a in answers))
         return answers

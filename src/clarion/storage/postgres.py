@@ -113,17 +113,27 @@ class PostgresDatabase(Database):
         """Opens the pool. Raises Unavailable."""
         try:
             pool = await asyncpg.create_pool(
-                url, min_size=1, max_size=size, command_timeout=60, server_settings={"application_name": "clarion"}
-            )
+                url, min_size=1, max_size=size, command_timeout=60, reset=_nothing_to_reset,
+                server_settings={"application_name": "clarion"},
+            )  # fmt: skip
         except _AWAY as error:
             raise Unavailable(f"PostgreSQL doesn't answer ({type(error).__name__})") from error
         return cls(pool, url)
 
     async def write(self, work: Work[T], lane: Lane = Lane.COMMANDS) -> T:
+        return await self._write(work, together=True)
+
+    async def write_once(self, work: Work[T], lane: Lane = Lane.COMMANDS) -> T:
+        return await self._write(work, together=False)
+
+    async def _write(self, work: Work[T], together: bool) -> T:
         for attempt in range(1, TRIES + 1):
             try:
-                async with self._pool.acquire(timeout=30) as connection, connection.transaction():
-                    return await work(PostgresTx(connection))
+                async with self._pool.acquire(timeout=30) as connection:
+                    if not together:
+                        return await work(PostgresTx(connection))
+                    async with connection.transaction():
+                        return await work(PostgresTx(connection))
             except _AGAIN as error:
                 if attempt == TRIES:
                     raise Unavailable("PostgreSQL found no way through concurrent writes; try again") from error
@@ -162,6 +172,10 @@ class PostgresDatabase(Database):
         for connection in self._locks.values():
             await connection.close()
         await self._pool.close()
+
+
+async def _nothing_to_reset(_connection: Any) -> None:
+    """Connections go back to the pool as they are, a round trip cheaper: no piece of work leaves anything behind."""
 
 
 async def _answers(connection: asyncpg.Connection[asyncpg.Record]) -> bool:

@@ -10,17 +10,32 @@ from fastapi import FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from clarion import __version__
 from clarion.bootstrap import Clarion
 from clarion.model.errors import NotFound, Unavailable
 from clarion.web import problems
 from clarion.web.api import ROUTERS
-from clarion.web.api.events import HOT_ROUTES
+from clarion.web.api.events import HOT
 from clarion.web.cors import PersonsOwnCors
 from clarion.web.metrics import Metrics
 from clarion.web.openapi import describe
 from clarion.web.pages import install as install_pages
+from clarion.web.problems import answered
+
+
+class HotFirst(FastAPI):
+    """FastAPI behind the hot routes: they need nothing of its middleware, which would cost more than they do."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = HOT.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        if route is None:
+            await super().__call__(scope, receive, send)
+            return
+        scope["app"], scope["route"] = self, route
+        response = await answered(route.endpoint, Request(scope, receive))
+        await response(scope, receive, send)
 
 
 def create_app(clarion: Clarion) -> FastAPI:
@@ -37,7 +52,7 @@ def create_app(clarion: Clarion) -> FastAPI:
             await clarion.close()
 
     open_docs = clarion.settings.api.open_docs
-    app = FastAPI(
+    app = HotFirst(
         title="Clarion",
         version=__version__,
         description="Report events; Clarion decides whom to tell, on which channel and when, and delivers.",
@@ -49,7 +64,7 @@ def create_app(clarion: Clarion) -> FastAPI:
     )
     app.state.clarion, app.state.ready, app.state.metrics = clarion, False, Metrics(clarion)
     app.add_middleware(PersonsOwnCors, origins=clarion.settings.api.inbox_origins)
-    app.router.routes.extend(HOT_ROUTES)
+    app.router.routes.extend(HOT.values())
     for router in ROUTERS:
         app.include_router(router)
     _install_probes(app, open_docs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -10,6 +11,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from clarion.model.errors import Invalid, Unavailable
@@ -62,6 +64,21 @@ def _of_validation(error: RequestValidationError) -> Response:
     return problem(422, code, f"{where}: {message}" if where else message, where or None)
 
 
+async def answered(endpoint: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
+    """The endpoint's answer, or the problem that a fault of ours is: for routes in front of the app."""
+    try:
+        return await endpoint(request)
+    except ClientDisconnect:
+        return Response(status_code=400)  # nobody reads it
+    except Exception as error:  # noqa: BLE001  # whatever it was, the caller gets an answer
+        return _crashed(request, error)
+
+
+def _crashed(request: Request, error: Exception) -> Response:
+    log.error("request failed", path=request.scope.get("path"), error=type(error).__name__, exc_info=error)
+    return problem(500, "internal_error", "something broke on our side; the server's log tells more")
+
+
 def install(app: FastAPI) -> None:
     """Makes every error of the app a problem document."""
 
@@ -83,8 +100,7 @@ def install(app: FastAPI) -> None:
         return problem(error.status_code, code, str(error.detail))
 
     async def crash(request: Request, error: Exception) -> Response:
-        log.error("request failed", path=request.scope.get("path"), error=type(error).__name__, exc_info=error)
-        return problem(500, "internal_error", "something broke on our side; the server's log tells more")
+        return _crashed(request, error)
 
     app.add_exception_handler(Invalid, invalid)
     app.add_exception_handler(Unavailable, unavailable)

@@ -113,10 +113,10 @@ def _rejected(error: Invalid) -> dict[str, Any]:
 
 
 #: Before every middleware and dependency: see DESIGN.md section 9.
-HOT_ROUTES = [
-    Route("/v1/events", post_event, methods=["POST"]),
-    Route("/v1/events/batch", post_batch, methods=["POST"]),
-]
+HOT = {
+    ("POST", "/v1/events"): Route("/v1/events", post_event, methods=["POST"]),
+    ("POST", "/v1/events/batch"): Route("/v1/events/batch", post_batch, methods=["POST"]),
+}
 
 
 @router.get("/v1/events/{id}")
