@@ -42,6 +42,7 @@ from clarion.engine.scheduler import Scheduler
 from clarion.engine.sweeper import Sweeper
 from clarion.engine.work import Work
 from clarion.engine.workers import Workers
+from clarion.events import holding
 from clarion.events.accept import Acceptance, Accepted, AcceptEvents, GroupCommit
 from clarion.events.cancelling import CancelEvent, Cancelling
 from clarion.events.door import Door
@@ -56,7 +57,7 @@ from clarion.model.delivery import Receipt
 from clarion.model.errors import Misconfigured
 from clarion.model.ids import Id
 from clarion.model.jobs import DECIDE, Job
-from clarion.model.words import Channel, Role
+from clarion.model.words import Channel, Priority, Role
 from clarion.projections.runner import Projections
 from clarion.security.encryption import (
     KeyRing,
@@ -69,7 +70,7 @@ from clarion.security.encryption import (
     wrap_lookup_secret,
 )
 from clarion.settings import Settings
-from clarion.storage import Database, Tx, open_database, tables
+from clarion.storage import Database, Lane, Tx, open_database, tables
 from clarion.storage.schema import prepare
 from clarion.templates.rendering import render_key
 from clarion.workflows.catalogue import Catalogue, StoreWorkflows
@@ -79,6 +80,7 @@ from clarion.workflows.schema import check_data
 log = structlog.get_logger("clarion")
 
 REFRESH = 1.0  #: s between looks for workflow versions that other processes stored
+FINISH = 1.0  #: s between looks for events that were paused, resumed or cancelled
 
 #: What a process is there for. With the embedded engine, `serve` does everything.
 Part = Literal["serve", "worker", "scheduler"]
@@ -113,6 +115,7 @@ class Clarion:
         self.limits = limits
         self.api_rates = ApiRates(limits, settings.api.rate_per_second, settings.api.burst)
         self.addresses = UnusableAddresses(self.vault, settings.deliveries.disable_endpoints_after_hours * HOUR)
+        self._cancelling = Cancelling(limits)
         self.bus = CommandBus(self._handlers(), db.write)
         self.reception = Reception(db, self.bus, clock, limits.observe)
         self.keys = api_keys.Keys(db, clock)
@@ -154,7 +157,9 @@ class Clarion:
         acceptance = Acceptance(self._seal_data, recipients.put, self.settings.retention.idempotency_days)
         return {
             AcceptEvents: acceptance.handle,
-            CancelEvent: Cancelling(self.limits).cancel,
+            CancelEvent: self._cancelling.cancel,
+            holding.HoldEvent: holding.hold,
+            holding.ResumeEvent: holding.resume,
             PutRecipients: recipients.put,
             EraseRecipients: recipients.erase,
             AddContacts: contacts.add,
@@ -272,7 +277,11 @@ class Clarion:
         return EmbeddedEngine(
             self.db, self.clock, self.workers, layers.decider, layers.reviewer, layers.dispatcher, self.projections,
             self._sweeper(layers.outcomes, alone=True),
-            (*self._chores(), ("recall", layers.recaller.round, recalls.EVERY)),
+            (
+                ("refresh workflows", self.catalogue.refresh, REFRESH),
+                ("recall", layers.recaller.round, recalls.EVERY),
+                *self._chores(),
+            ),
         )  # fmt: skip
 
     def _celery(self, part: Part) -> Engine:
@@ -290,7 +299,7 @@ class Clarion:
         if part == "scheduler":
             return engines.SchedulerEngine(
                 self.db, self.workers, Scheduler(self.db, self.clock, tuple(channels)),
-                self._sweeper(layers.outcomes, alone=False), self.projections, announcer, self.retention,
+                self._sweeper(layers.outcomes, alone=False), self.projections, announcer, self._chores(),
             )  # fmt: skip
         duties = engines.duties_of(workers.queues or app.all_queues(own), channels, own)
         lanes = Lanes()
@@ -301,11 +310,22 @@ class Clarion:
         )  # fmt: skip
 
     def _chores(self) -> tuple[Chore, ...]:
-        """What has to be done every so many seconds, beside the work itself."""
+        """What one process of an installation has to do every so many seconds, beside the work itself."""
         return (
-            ("refresh workflows", self.catalogue.refresh, REFRESH),
+            ("finish events", self._finish_events, FINISH),
             ("retention", self.retention.round, retention.EVERY),
         )
+
+    async def _finish_events(self) -> int:
+        """A bite of what is left to do for paused, resumed and cancelled events; how much it was, at most."""
+        if not await self.db.read(holding.any_left):
+            return 0
+        now = self.clock.now()
+        await self.db.write(lambda tx: holding.rest(tx, now), Lane.DECISIONS)
+        found, unused = await self.db.write(lambda tx: self._cancelling.finish(tx, now), Lane.DECISIONS)
+        if unused:
+            await self.limits.release(unused)
+        return holding.BITE if found else 0
 
     async def close(self) -> None:
         """Stops working, ends connections."""
@@ -323,6 +343,13 @@ class Clarion:
         if cancelled.unused:
             await self.limits.release(cancelled.unused)
         return cancelled.deliveries
+
+    async def resume(self, project: int, event: Id) -> bool:
+        """Goes on with a paused event; False: it wasn't paused."""
+        resumed = await self.bus.send(holding.ResumeEvent(project=project, now=self.clock.now(), event=event))
+        if resumed:
+            await self.announce([Job(DECIDE, priority) for priority in Priority])
+        return resumed
 
     # --- the wires between the layers ---------------------------------------------------------------------------------
 

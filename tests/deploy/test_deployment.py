@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import typer.main
 import yaml
@@ -29,10 +28,7 @@ from clarion.web.access import OPEN
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy/kubernetes"
-COMMANDS = set(typer.main.get_group(command_line).commands) | {
-    "worker",
-    "scheduler",
-}  # these two come with their engine
+COMMANDS = set(typer.main.get_group(command_line).commands)
 WHEEL = ("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index")
 QUEUES = {"critical", "high", "normal", "bulk"}
 FIGURES = set(re.findall(r"^\| `(clarion_\w+)`", (ROOT / "docs/operations.md").read_text(), re.MULTILINE))
@@ -61,8 +57,7 @@ def _check_figures(expression: str) -> None:
 
 
 def _load(folder: Path, environment: Mapping[str, str], config: Path | None = None) -> Settings:
-    asked = {k: v for k, v in environment.items() if k != "CLARION_ENGINE"}  # "celery" comes with its commands
-    return msgspec.structs.replace(load(config or _empty(folder), asked), engine=environment.get("CLARION_ENGINE", ""))
+    return load(config or _empty(folder), environment)
 
 
 def _empty(folder: Path) -> Path:
@@ -81,7 +76,8 @@ def test_a_pod_runs_a_command_that_exists_with_settings_that_exist(name: str, tm
     environment = {**secret["stringData"], **{e["name"]: e["value"] for e in container.get("env", ())}}
     settings = _load(tmp_path, environment, KUBERNETES / "clarion.toml")
     for key, value in environment.items():
-        assert getattr(settings, key.removeprefix("CLARION_").lower()) == value
+        section, _, name = key.removeprefix("CLARION_").lower().rpartition("__")
+        assert str(getattr(getattr(settings, section) if section else settings, name)) == value
     KeyRing.parse(settings.encryption_keys)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from clarion.cli import bench, consent, doctor, events, operations, parked, rotation, serving, working
+from clarion.cli import bench, broadcasts, consent, doctor, events, operations, parked, rotation, serving, working
 from clarion.cli.context import Context
 from clarion.model.errors import ClarionError
 
@@ -19,7 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Clarion: report events, and it decides whom to tell, on which channel and when, and delivers.",
 )
-for commands in (consent, serving, working, events, operations, parked, rotation, doctor, bench):
+for commands in (broadcasts, consent, serving, working, events, operations, parked, rotation, doctor, bench):
     commands.add(app)
 
 

@@ -71,7 +71,9 @@ async def take(tx: Tx, priorities: Sequence[int], now: int, most: int) -> list[T
 async def _waiting(tx: Tx, priority: int, now: int, limit: int) -> Sequence[Row]:
     return await tx.fetch(
         "SELECT project, event_id, number, recipients, tries FROM shards "  # nosec B608  # a constant of storage
-        "WHERE done = :no AND priority = :priority AND due_at <= :now ORDER BY due_at LIMIT :most" + tx.skip_locked,
+        "WHERE done = :no AND priority = :priority AND due_at <= :now AND NOT EXISTS (SELECT 1 FROM events e "
+        "WHERE e.project = shards.project AND e.id = shards.event_id AND e.held_at IS NOT NULL) "
+        "ORDER BY due_at LIMIT :most" + tx.skip_locked,
         no=False,
         priority=priority,
         now=now,

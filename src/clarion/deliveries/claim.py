@@ -14,8 +14,11 @@ from clarion.clock import HOUR, SECOND
 from clarion.limits.interface import RESTAMP_AFTER, LimitsStore
 from clarion.model.decision import SlotRequest, slot_held
 from clarion.model.ids import Id
-from clarion.model.words import Channel, ContactKind, Priority
+from clarion.model.words import Channel, ContactKind, Priority, Reason
 from clarion.storage import Row, Tx
+
+#: A delivery of a held event is looked at again after this many ms at the latest; resuming it comes before.
+HELD = HOUR
 
 _CLAIMED = (
     "project, id, notification_id, step, channel, priority, contact_id, provider, attempts, provider_attempts, "
@@ -23,6 +26,7 @@ _CLAIMED = (
 )
 _NOTIFICATIONS = (
     "SELECT n.project, n.id, n.event_id, n.workflow, n.version, n.recipient, n.tenant, n.category, e.expires_at, "
+    "e.cancelled_at, e.held_at, "
     "coalesce(r.policy_version, 0) + coalesce(t.policy_version, 0) AS policy_version FROM notifications n "
     "JOIN events e ON e.project = n.project AND e.id = n.event_id "
     "LEFT JOIN recipients r ON r.project = n.project AND r.id = n.recipient "
@@ -110,11 +114,16 @@ async def _current(tx: Tx, rows: Sequence[Row], lease: Id, now: int) -> tuple[li
     current: list[Claimed] = []
     waited: list[Claimed] = []
     stale: list[tuple[int, Id]] = []
+    held: list[tuple[int, Id]] = []
     for row in rows:
         n = notifications[row["project"], bytes(row["notification_id"])]
+        if n["held_at"] is not None:
+            held.append((row["project"], bytes(row["id"])))
+            continue
         expired = n["expires_at"] is not None and n["expires_at"] <= now
         age = 0 if row["slot_at"] is None or row["attempts"] else now - row["slot_at"]
-        if n["policy_version"] != row["policy_version"] or expired or age >= HOUR:
+        over = expired or n["cancelled_at"] is not None or age >= HOUR
+        if n["policy_version"] != row["policy_version"] or over:
             stale.append((row["project"], bytes(row["id"])))
             continue
         current.append(_claimed(row, n))
@@ -122,7 +131,9 @@ async def _current(tx: Tx, rows: Sequence[Row], lease: Id, now: int) -> tuple[li
             waited.append(current[-1])
     if stale:
         await send_back(tx, stale, lease, now)
-    return current, waited, len(stale)
+    if held:
+        await send_back(tx, held, lease, now + HELD, Reason.HELD)
+    return current, waited, len(stale) + len(held)
 
 
 async def _notifications(tx: Tx, rows: Sequence[Row]) -> dict[tuple[int, Id], Row]:
@@ -136,12 +147,15 @@ async def _notifications(tx: Tx, rows: Sequence[Row]) -> dict[tuple[int, Id], Ro
     return {(n["project"], bytes(n["id"])): n for n in found}
 
 
-async def send_back(tx: Tx, deliveries: Sequence[tuple[int, Id]], lease: Id, now: int) -> None:
-    """Has claimed deliveries, by project and id, decided again."""
+async def send_back(
+    tx: Tx, deliveries: Sequence[tuple[int, Id]], lease: Id, now: int, reason: Reason | None = None
+) -> None:
+    """Has claimed deliveries, by project and id, decided again: at `now`, which for held ones lies ahead."""
+    projects, keys = sorted({p for p, _ in deliveries}), sorted(i for _, i in deliveries)
     await tx.run(
-        "UPDATE deliveries SET state = 'deferred', reason = NULL, due_at = :now, lease = NULL "
+        "UPDATE deliveries SET state = 'deferred', reason = :reason, due_at = :now, lease = NULL "
         "WHERE project IN :projects AND id IN :ids AND lease = :lease",
-        now=now, projects=sorted({p for p, _ in deliveries}), ids=sorted(i for _, i in deliveries), lease=lease,
+        reason=reason and reason.value, now=now, projects=projects, ids=keys, lease=lease,
     )  # fmt: skip
 
 

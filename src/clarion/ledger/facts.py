@@ -50,6 +50,14 @@ class EventCancelled(Fact, frozen=True, kw_only=True):
     cancelled: int
 
 
+class EventHeld(Fact, frozen=True, kw_only=True):
+    """Subject: the event. Nothing more of it is decided or sent until it is resumed."""
+
+
+class EventResumed(Fact, frozen=True, kw_only=True):
+    """Subject: the event."""
+
+
 class NotificationDecided(Fact, frozen=True, kw_only=True):
     """Subject: the notification. One row a channel step: [step, channel, verdict, reason, until, deliveries, trace].
 

@@ -211,6 +211,9 @@ workflow_versions = _table(
 
 # --- layer 1: events --------------------------------------------------------------------------------------------------
 
+#: As queries must write it for an index to serve them.
+UNFINISHED = "held_at IS NOT NULL OR unfinished IS NOT NULL"
+
 events = _table(
     "events",
     _project(**KEY),
@@ -226,8 +229,11 @@ events = _table(
     _at("send_at", **NULL),
     _at("expires_at", **NULL),
     _at("cancelled_at", **NULL),
-    _at("held_at", **NULL),  # paused: its undecided shards and its deliveries wait
+    _at("held_at", **NULL),  # paused: nothing of it is decided or sent
+    _sealed("unfinished", **NULL),  # what is still to be done to its deliveries: see clarion.events.unfinished
     _text("traceparent", **NULL),  # W3C Trace Context of the request that reported it
+    # what is held or has to be gone on with; empty, as good as always
+    Index("events_unfinished", "id", sqlite_where=text(UNFINISHED), postgresql_where=text(UNFINISHED)),
     by_time="id",
 )
 

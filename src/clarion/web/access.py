@@ -43,6 +43,8 @@ PERMISSIONS: Final[dict[tuple[str, str], Permission]] = {
     ("POST", "/v1/events/batch"): Permission.EVENTS_WRITE,
     ("GET", "/v1/events/{id}"): Permission.EVENTS_READ,
     ("POST", "/v1/events/{id}/cancel"): Permission.EVENTS_CANCEL,
+    ("POST", "/v1/events/{id}/pause"): Permission.EVENTS_CANCEL,
+    ("POST", "/v1/events/{id}/resume"): Permission.EVENTS_CANCEL,
     ("GET", "/v1/notifications"): Permission.NOTIFICATIONS_READ,
     ("GET", "/v1/notifications/{id}"): Permission.NOTIFICATIONS_READ,
     ("GET", "/v1/notifications/{id}/timeline"): Permission.NOTIFICATIONS_READ,

@@ -8,7 +8,6 @@ import structlog
 
 from clarion.engine.celery.announcer import Announcer
 from clarion.engine.lanes import LITTLE, Chore, Lanes
-from clarion.engine.retention import EVERY, Retention
 from clarion.engine.scheduler import Scheduler
 from clarion.engine.sweeper import Sweeper
 from clarion.engine.work import Duties, Work
@@ -123,9 +122,9 @@ class SchedulerEngine:
         sweeper: Sweeper,
         projections: Projections,
         announcer: Announcer,
-        retention: Retention,
+        chores: Sequence[Chore],
     ) -> None:
-        self._retention = retention
+        self._chores = chores
         self._db, self._workers, self._scheduler = db, workers, scheduler
         self._sweeper, self._projections, self._announcer = sweeper, projections, announcer
         self._lanes = Lanes()
@@ -138,7 +137,8 @@ class SchedulerEngine:
         self._lanes.beating("schedule", self._leading(self._schedule), TICK)
         self._lanes.beating("sweep", self._leading(self._sweeper.sweep), SWEEP)
         self._lanes.beating("project", self._leading(self._projections.catch_up_all), PROJECT)
-        self._lanes.beating("retention", self._leading(self._retention.round), EVERY)
+        for name, step, beat in self._chores:
+            self._lanes.beating(name, self._leading(step), beat)
 
     def _leading(self, step: Callable[[], Awaitable[int | None]]) -> Callable[[], Awaitable[int | None]]:
         async def when_leading() -> int | None:

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from clarion.clock import rfc3339
 from clarion.events.accept import Accepted, Entry
+from clarion.events.holding import HoldEvent
 from clarion.events.intake import Draft, check_size, draft_of_batch_item, read_cloud_event, read_event, split_batch
 from clarion.events.reading import event_with_counts
 from clarion.model import ids
@@ -124,7 +125,7 @@ async def get_event(id: str, app: App, project: Project, caller: Caller) -> dict
     """An event with its live counts."""
     event = read_id(ids.EVENT, id)
     found = await app.db.read(lambda tx: event_with_counts(tx, project, event))
-    for name in ("accepted_at", "send_at", "expires_at"):
+    for name in ("accepted_at", "send_at", "expires_at", "paused_at"):
         found[name] = rfc3339(found[name])
     return found
 
@@ -134,3 +135,17 @@ async def cancel_event(id: str, app: App, project: Project, caller: Caller) -> d
     """Cancels what of an event hasn't been sent."""
     event = read_id(ids.EVENT, id)
     return {"cancelled": await app.cancel(project, event)}
+
+
+@router.post("/v1/events/{id}/pause")
+async def pause_event(id: str, app: App, project: Project, caller: Caller) -> dict[str, bool]:
+    """Has nothing more of an event decided or sent until it is resumed; `paused` false: it was already."""
+    event = read_id(ids.EVENT, id)
+    return {"paused": await app.bus.send(HoldEvent(project=project, now=app.clock.now(), event=event))}
+
+
+@router.post("/v1/events/{id}/resume")
+async def resume_event(id: str, app: App, project: Project, caller: Caller) -> dict[str, bool]:
+    """Goes on with a paused event: what waits is decided again; `resumed` false: it wasn't paused."""
+    event = read_id(ids.EVENT, id)
+    return {"resumed": await app.resume(project, event)}

@@ -169,10 +169,13 @@ CREATE TABLE events (
   expires_at BIGINT, 
   cancelled_at BIGINT, 
   held_at BIGINT, 
+  unfinished BYTEA, 
   traceparent TEXT COLLATE "C", 
   PRIMARY KEY (project, id)
 )
  PARTITION BY RANGE (id);
+
+CREATE INDEX events_unfinished ON events (id) WHERE held_at IS NOT NULL OR unfinished IS NOT NULL;
 
 CREATE TABLE facts_operational (
   xid BIGINT NOT NULL, 

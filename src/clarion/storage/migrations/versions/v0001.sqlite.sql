@@ -179,10 +179,13 @@ CREATE TABLE events (
   expires_at BIGINT, 
   cancelled_at BIGINT, 
   held_at BIGINT, 
+  unfinished BLOB, 
   traceparent TEXT, 
   PRIMARY KEY (project, id)
 )
  WITHOUT ROWID;
+
+CREATE INDEX events_unfinished ON events (id) WHERE held_at IS NOT NULL OR unfinished IS NOT NULL;
 
 CREATE TABLE facts_operational (
   xid BIGINT NOT NULL, 
