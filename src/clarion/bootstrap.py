@@ -11,8 +11,10 @@ import structlog
 
 from clarion import zones
 from clarion.clock import HOUR, SECOND, Clock, SystemClock
+from clarion.decisions.closing import Closer
 from clarion.decisions.contexts import Contexts
 from clarion.decisions.driver import Decider
+from clarion.decisions.following import FollowPolicy, FollowTouches
 from clarion.decisions.preview import Previewer
 from clarion.decisions.review import Reviewer
 from clarion.deliveries import recalls
@@ -40,7 +42,7 @@ from clarion.engine.embedded import EmbeddedEngine
 from clarion.engine.lanes import Chore, Lanes
 from clarion.engine.scheduler import Scheduler
 from clarion.engine.sweeper import Sweeper
-from clarion.engine.work import Work
+from clarion.engine.work import Deciding, Work
 from clarion.engine.workers import Workers
 from clarion.events import holding
 from clarion.events.accept import Acceptance, Accepted, AcceptEvents, GroupCommit
@@ -58,7 +60,7 @@ from clarion.model.errors import Misconfigured
 from clarion.model.ids import Id
 from clarion.model.jobs import DECIDE, Job
 from clarion.model.words import Channel, Priority, Role
-from clarion.projections.runner import Projections
+from clarion.projections.runner import PROJECTORS, Projections
 from clarion.security.encryption import (
     KeyRing,
     Lookup,
@@ -89,8 +91,7 @@ Part = Literal["serve", "worker", "scheduler"]
 class Layers(NamedTuple):
     """What works on decisions and deliveries."""
 
-    decider: Decider
-    reviewer: Reviewer
+    deciding: Deciding
     dispatcher: Dispatcher
     outcomes: Outcomes
     recaller: Recaller
@@ -136,9 +137,16 @@ class Clarion:
             render_key,
             settings.decisions.attention_budget or None,
         )
+        decisions = settings.decisions
+        common = (
+            db, self.limits, self.contexts, self.routes.first, clock, self.announce, decisions.batch,
+            round(decisions.release_spread_seconds * SECOND),
+        )  # fmt: skip
+        self.deciding = Deciding(Decider(*common), Reviewer(*common), Closer(*common))
         self.previewer = Previewer(db, self.limits, self.contexts)
         self.workers = Workers(db, clock)
-        self.projections = Projections(db, clock)
+        followers = (FollowPolicy(self.contexts), FollowTouches(self.contexts))
+        self.projections = Projections(db, clock, (*PROJECTORS, *followers))
         kept = settings.retention
         self.retention = retention.Retention(
             db, clock, self.projections,
@@ -263,9 +271,7 @@ class Clarion:
             self.settings.deliveries.max_in_flight, pace,
         )  # fmt: skip
         recaller = Recaller(self.db, self.clock, self.catalogue, renderer, self.providers, pace)
-        batch = self.settings.decisions.batch
-        common = (self.db, self.limits, self.contexts, self.routes.first, self.clock, self.announce, batch)
-        return Layers(Decider(*common), Reviewer(*common), dispatcher, outcomes, recaller)
+        return Layers(self.deciding, dispatcher, outcomes, recaller)
 
     def _sweeper(self, outcomes: Outcomes, alone: bool) -> Sweeper:
         hours = self.settings.deliveries.unknown_ttl_hours
@@ -275,7 +281,7 @@ class Clarion:
         """Everything in this process."""
         layers = self._layers()
         return EmbeddedEngine(
-            self.db, self.clock, self.workers, layers.decider, layers.reviewer, layers.dispatcher, self.projections,
+            self.db, self.clock, self.workers, layers.deciding, layers.dispatcher, self.projections,
             self._sweeper(layers.outcomes, alone=True),
             (
                 ("refresh workflows", self.catalogue.refresh, REFRESH),
@@ -304,7 +310,7 @@ class Clarion:
         duties = engines.duties_of(workers.queues or app.all_queues(own), channels, own)
         lanes = Lanes()
         return engines.WorkerEngine(
-            self.workers, lanes, Work(lanes, layers.decider, layers.reviewer, layers.dispatcher), duties,
+            self.workers, lanes, Work(lanes, layers.deciding, layers.dispatcher), duties,
             Scheduler(self.db, self.clock, tuple(duties.delivers), duties.decides), announcer,
             (("refresh workflows", self.catalogue.refresh, REFRESH), ("recall", layers.recaller.round, recalls.EVERY)),
         )  # fmt: skip

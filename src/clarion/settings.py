@@ -56,6 +56,7 @@ class Decisions(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     attention_budget: int
     batch: int
+    release_spread_seconds: float
 
 
 class Deliveries(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

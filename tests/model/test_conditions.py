@@ -47,7 +47,7 @@ def test_a_mapping_is_and_and_any_is_or(when: dict[str, Any], condition: tuple[A
         ({"any": {"event.actor": "a"}}, "`any` takes a list"),
         ({"any": []}, "`any` takes a list"),
         ({"any": ["event.actor"]}, "`when` is a mapping"),
-        ({"plan": "pro"}, "plan: a path begins with one of event, recipient, tenant, steps"),
+        ({"plan": "pro"}, "plan: a path begins with one of event, recipient, tenant, digest, steps"),
         ({"recipient.plan": "pro"}, "recipient has id, locale, timezone, attributes"),
         ({"recipient": "pro"}, "recipient has id, locale, timezone, attributes"),
         ({"event..x": 1}, "'event..x' is not a path"),

@@ -12,9 +12,9 @@ from clarion.model.workflow import Digest
     [
         ("at_once", None),
         ("hourly", Digest(mode="fixed", window=HOUR)),
-        ("daily at 9:00", Digest(mode="calendar", at=540)),
-        ("daily at 09:05", Digest(mode="calendar", at=545)),
-        ("daily at 23:59", Digest(mode="calendar", at=1439)),
+        ("daily at 9:00", Digest(mode="calendar", at=(540,))),
+        ("daily at 09:05", Digest(mode="calendar", at=(545,))),
+        ("daily at 23:59", Digest(mode="calendar", at=(1439,))),
     ],
 )
 def test_a_rhythm_says_how_messages_are_gathered(text: str, digest: Digest | None) -> None:

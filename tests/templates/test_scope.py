@@ -43,7 +43,9 @@ def test_without_actor_tenant_and_links_texts_show_nothing() -> None:
 
 def test_a_digest_counts_all_and_names_each_actor_once() -> None:
     digest = digest_scope(
-        [event("bo"), event("cy"), event("bo"), event()], 100, [Profile(id="bo", attributes={"name": "Bo"})]
+        [event("bo"), event("cy"), event("bo"), event()],
+        100,
+        profiles={"bo": Profile(id="bo", attributes={"name": "Bo"})},
     )
     source = "{{ digest.count }} {{ digest.items.size }} {{ digest.actors[0].name }} {{ digest.actors | join: ', ' }}"
     assert render_text(source, scope_of(event(), ANN, digest=digest)) == "100 4 Bo bo, cy"

@@ -145,7 +145,7 @@ def test_every_key_of_the_workflow_file_is_read() -> None:
                 index=1,
                 channel=Channel.PUSH,
                 parts={"title": "t"},
-                digest=Digest(mode="calendar", key=key, at=540, days=(5,), min_items=3),
+                digest=Digest(mode="calendar", key=key, at=(540,), days=(5,), min_items=3),
             ),
             Step(index=2, wait=10 * MINUTE, unless="seen"),
             Step(

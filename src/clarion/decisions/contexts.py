@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from clarion.decisions.buckets import RenderKey, with_buckets
 from clarion.directory.reads import Person, load_people
 from clarion.directory.tenants import tenants as load_tenants
 from clarion.model.decision import Context
@@ -43,10 +44,15 @@ class DedupeKey(NamedTuple):
     hash: bytes
 
 
+def of_digest(run: EventRun, priority: Priority) -> EventRun:
+    """The run of a digest that speaks for its last event: whatever becomes of that one, the digest tells of others."""
+    event = msgspec.structs.replace(run.event, cancelled_at=None, send_at=None, priority=priority)
+    return run._replace(event=event)
+
+
 #: Tells whether some provider of the channel's chain reaches a kind of contact point.
 Reaches = Callable[[Channel, ContactKind], bool]
 OpenData = Callable[[int, Id, bytes], bytes]
-RenderKey = Callable[[str, Event], str]
 
 _object = msgspec.json.Decoder(dict[str, Any])
 _runs = msgspec.json.Decoder(list[tuple[str, int]])
@@ -94,6 +100,10 @@ class Contexts:
         pinned = _runs.decode(row["workflows"])
         return EventRun(event, tuple([await self._workflows.version(tx, project, k, v) for k, v in pinned]))
 
+    async def version(self, tx: Tx, project: int, key: str, version: int) -> Workflow:
+        """A version of a workflow."""
+        return await self._workflows.version(tx, project, key, version)
+
     async def people(
         self, tx: Tx, members: Iterable[tuple[int, str]], tenants: Iterable[tuple[int, str]], now: int
     ) -> People:
@@ -129,6 +139,10 @@ class Contexts:
         if self.dedupe_key(context) not in taken:
             return context
         return msgspec.structs.replace(context, duplicate=True)
+
+    async def with_buckets(self, tx: Tx, contexts: Sequence[Context]) -> list[Context]:
+        """The contexts with the digest buckets that their messages would join."""
+        return await with_buckets(tx, contexts, self._render_key)
 
     def context(self, run: EventRun, workflow: Workflow, people: People, recipient: str, **more: Any) -> Context:
         """One recipient of one workflow run."""

@@ -16,6 +16,7 @@ import structlog
 from clarion import meters
 from clarion.clock import SECOND, Clock, monotonic
 from clarion.decisions import parking, shards
+from clarion.decisions.buckets import join, one_opener
 from clarion.decisions.contexts import Contexts, DedupeKey, claim, claimed_by_others
 from clarion.decisions.recording import Recorded, Route, record, write
 from clarion.decisions.rules import candidates, verdicts
@@ -63,10 +64,10 @@ class Decider:
 
     def __init__(
         self, db: Database, limits: LimitsStore, contexts: Contexts, route: Route, clock: Clock, announce: Announce,
-        batch: int,
+        batch: int, spread: int,
     ) -> None:  # fmt: skip
         self._db, self._limits, self._contexts, self._route = db, limits, contexts, route
-        self._clock, self._announce, self._batch = clock, announce, batch
+        self._clock, self._announce, self._batch, self._spread = clock, announce, batch, spread
 
     async def decide_due(self, priorities: Sequence[int]) -> int:
         """Decides what waits in these queues, up to a batch; gives the number of people, 0 when nothing waits."""
@@ -138,7 +139,7 @@ class Decider:
     async def _decide_part(self, opened: Sequence[OpenShard]) -> None:
         now, started = self._clock.now(), monotonic()
         cases = await self._db.read(lambda tx: self._load(tx, opened, now))
-        found = candidates([c.context for c in cases], now)
+        cases, found = _first_look(cases, now)
         grants: Mapping[Id, Grant] = {}
         if not self._limits.in_transaction:
             grants = await self._limits.reserve(by_urgency([c.context for c in cases], found), now)
@@ -173,7 +174,9 @@ class Decider:
                     cases.append(Case(shard.ref, context, self._contexts.dedupe_key(context)))
         keys = [(c.key, c.context.event.id) for c in cases if c.key is not None]
         taken = await claimed_by_others(tx, keys, now) if keys else set()
-        return [_as_duplicate(c) if c.key and (c.key, c.context.event.id) in taken else c for c in cases]
+        cases = [_as_duplicate(c) if c.key and (c.key, c.context.event.id) in taken else c for c in cases]
+        contexts = await self._contexts.with_buckets(tx, [c.context for c in cases])
+        return [case._replace(context=context) for case, context in zip(cases, contexts, strict=True)]
 
     async def _commit(
         self,
@@ -193,10 +196,16 @@ class Decider:
             requests = by_urgency([case.context for case, _ in pairs], [c for _, c in pairs])
             grants = await self._limits.reserve(requests, now, tx)
         decided = verdicts([case.context for case, _ in pairs], [c for _, c in pairs], grants, now)
-        recorded = record(decided, now, self._route)
+        joined = await join(tx, decided, grants, now, self._spread)
+        given_back += joined.unused
+        recorded = record(joined.decided, now, self._route, self._spread, joined.seats)
         await write(tx, recorded)
         await _mark_done(tx, opened, still, pairs)
-        return recorded, [] if self._limits.in_transaction else given_back
+        if not self._limits.in_transaction:
+            return recorded, given_back
+        if joined.unused:
+            await self._limits.release(joined.unused, tx)
+        return recorded, []
 
     async def _drop_duplicates(
         self, tx: Tx, pairs: list[tuple[Case, list[Candidate]]], now: int
@@ -234,6 +243,16 @@ def _groups(taken: Sequence[Taken], most: int) -> list[list[Taken]]:
         size = _TOGETHER.get(tries, 1) if tries else most
         groups += [shards_[i : i + size] for i in range(0, len(shards_), size)]
     return groups
+
+
+def _first_look(cases: list[Case], now: int) -> tuple[list[Case], list[list[Candidate]]]:
+    """What could go out. Where several in the batch would be the first of a look-back digest, one is."""
+    cases = list(cases)
+    found = candidates([c.context for c in cases], now)
+    for place, context in one_opener([c.context for c in cases], found, now).items():
+        cases[place] = cases[place]._replace(context=context)
+        (found[place],) = candidates([context], now)
+    return cases, found
 
 
 def requests_of(found: Sequence[Sequence[Candidate]]) -> list[SlotRequest]:

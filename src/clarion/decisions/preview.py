@@ -34,6 +34,7 @@ class Previewer:
             keys = [(k, event.id) for c in contexts if (k := self._contexts.dedupe_key(c)) is not None]
             taken = {k for k, _ in await claimed_by_others(tx, keys, now)} if keys else set()
             contexts = [self._contexts.with_duplicate(c, taken) for c in contexts]
+            contexts = await self._contexts.with_buckets(tx, contexts)
             found = candidates(contexts, now)
             requests = by_urgency(contexts, found)
             grants = await self._limits.peek(requests, now, tx) if self._limits.in_transaction else {}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from clarion.decisions.buckets import SPREAD_REASONS, Seat, spread_of
 from clarion.ledger.facts import NotificationDecided
 from clarion.model import ids
 from clarion.model.decision import Context, Decided, Verdict
@@ -22,6 +23,7 @@ NOTIFICATION = (
 DELIVERY = (
     "project", "id", "notification_id", "step", "channel", "state", "reason", "priority", "due_at", "contact_id",
     "provider", "policy_version", "attempts", "provider_attempts", "possible_duplicate", "slot_at", "settled_at",
+    "bucket_id",
 )  # fmt: skip
 
 _STATES = {
@@ -34,9 +36,7 @@ _SUPPRESSED = {
     Reason.EXPIRED: DeliveryState.EXPIRED,
 }
 
-#: Releases after quiet hours and windows are spread over this many ms, so that 08:00 isn't a stampede.
-SPREAD = 60_000
-_SPREAD_REASONS = frozenset({Reason.QUIET_HOURS, Reason.SEND_WINDOW, Reason.DELIVERY_WINDOW})
+_NOWHERE: Mapping[Seat, Id] = {}
 
 
 class Recorded(NamedTuple):
@@ -55,29 +55,30 @@ def state_of(verdict: Verdict) -> DeliveryState:
     return _STATES[verdict.verdict]
 
 
-def due_at(verdict: Verdict, delivery: Id, now: int) -> int | None:
-    """When the delivery is looked at next: now, at the end of what defers it (spread by its id), or never."""
+def due_at(verdict: Verdict, delivery: Id, now: int, spread: int) -> int | None:
+    """When the delivery is looked at next: now, at the end of what defers it (spread by its id), or never by itself."""
     if verdict.verdict is VerdictKind.DELIVER:
         return now
-    if verdict.verdict is VerdictKind.SUPPRESS or verdict.until is None:
+    if verdict.verdict is not VerdictKind.DEFER or verdict.until is None:
         return None
-    spread = int.from_bytes(delivery[-4:], "big") % SPREAD if verdict.reason in _SPREAD_REASONS else 0
-    return verdict.until + spread
+    return verdict.until + (spread_of(delivery, spread) if verdict.reason in SPREAD_REASONS else 0)
 
 
-def record(decisions: Iterable[Decided], now: int, route: Route) -> Recorded:
-    """The rows and facts of a batch of first decisions."""
+def record(
+    decisions: Iterable[Decided], now: int, route: Route, spread: int, seats: Mapping[Seat, Id] = _NOWHERE
+) -> Recorded:
+    """The rows and facts of a batch of first decisions; `seats` are the buckets of what is gathered."""
     out = Recorded([], [], [], set())
     for decided in decisions:
-        _record_one(decided, now, route, out)
+        _record_one(decided, now, route, spread, seats, out)
     return out
 
 
-def _record_one(decided: Decided, now: int, route: Route, out: Recorded) -> None:
+def _record_one(decided: Decided, now: int, route: Route, spread: int, seats: Mapping[Seat, Id], out: Recorded) -> None:
     context = decided.context
     event, workflow, profile = context.event, context.workflow, context.profile
     priority = context.priority
-    notification = ids.notification_id(event.id, workflow.key, profile.id)
+    notification = context.notification_id
     out.notifications.append(
         (event.project, notification, event.id, workflow.key, workflow.version, profile.id, event.tenant,
          workflow.category, now)
@@ -85,7 +86,9 @@ def _record_one(decided: Decided, now: int, route: Route, out: Recorded) -> None
     told = []
     for verdict in decided.verdicts:
         state = state_of(verdict)
-        contacts: Sequence[ContactPoint | None] = verdict.contacts or (None,)
+        gathered = verdict.verdict is VerdictKind.DIGEST
+        # What is gathered has its contact points when the digest goes out.
+        contacts: Sequence[ContactPoint | None] = (None,) if gathered else verdict.contacts or (None,)
         shown = []
         for contact in contacts:
             contact_id = None if contact is None else contact.id
@@ -96,9 +99,10 @@ def _record_one(decided: Decided, now: int, route: Route, out: Recorded) -> None
                 out.due.add((provider, priority))
             out.deliveries.append(
                 (event.project, delivery, notification, verdict.step, verdict.channel.value, state.value,
-                 verdict.reason and verdict.reason.value, int(priority), due_at(verdict, delivery, now), contact_id,
-                 provider, context.policy_version, 0, 0, False, now if deliver and verdict.owner else None,
-                 now if verdict.verdict is VerdictKind.SUPPRESS else None)
+                 verdict.reason and verdict.reason.value, int(priority), due_at(verdict, delivery, now, spread),
+                 contact_id, provider, context.policy_version, 0, 0, False, now if deliver and verdict.owner else None,
+                 now if verdict.verdict is VerdictKind.SUPPRESS else None,
+                 seats[event.project, notification, verdict.step] if gathered else None)
             )  # fmt: skip
             shown.append(ids.show(ids.DELIVERY, delivery))
         told.append(row_of(verdict, shown))

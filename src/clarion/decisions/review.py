@@ -7,20 +7,21 @@ point only.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from clarion.clock import Clock
-from clarion.decisions.contexts import Contexts
+from clarion.decisions.buckets import Seat, join, slot_of
+from clarion.decisions.contexts import Contexts, of_digest
 from clarion.decisions.driver import Announce, SlotsForgotten, by_urgency
 from clarion.decisions.recording import DELIVERY, Route, decided_fact, due_at, row_of, state_of
 from clarion.decisions.rules import candidates, verdicts
 from clarion.ledger.facts import NotificationDecided
 from clarion.limits.interface import Grants, LimitsStore
 from clarion.model import ids
-from clarion.model.decision import Candidate, Context, Grant, SlotRequest, Told, Verdict, slot_held
+from clarion.model.decision import Candidate, Context, Gathered, Grant, SlotRequest, Told, Verdict
 from clarion.model.ids import Id
 from clarion.model.jobs import DELIVER, Job
 from clarion.model.people import ContactPoint
@@ -34,7 +35,7 @@ _WAITING = """
     FROM deliveries d JOIN notifications n ON n.project = d.project AND n.id = d.notification_id
 """
 _UPDATED = (
-    "state", "reason", "due_at", "provider", "policy_version", "slot_at", "settled_at", "contact_id",
+    "state", "reason", "due_at", "provider", "policy_version", "slot_at", "settled_at", "contact_id", "bucket_id",
 )  # fmt: skip
 
 
@@ -68,10 +69,10 @@ class Reviewer:
 
     def __init__(
         self, db: Database, limits: LimitsStore, contexts: Contexts, route: Route, clock: Clock, announce: Announce,
-        batch: int,
+        batch: int, spread: int,
     ) -> None:  # fmt: skip
         self._db, self._limits, self._contexts, self._route = db, limits, contexts, route
-        self._clock, self._announce, self._batch = clock, announce, batch
+        self._clock, self._announce, self._batch, self._spread = clock, announce, batch, spread
 
     async def review_due(self) -> int:
         """Decides again what was deferred until now, up to a batch; gives the number of deliveries."""
@@ -114,21 +115,26 @@ class Reviewer:
         steps: dict[tuple[int, Id, int], list[Row]] = defaultdict(list)
         for row in rows:
             steps[row["project"], bytes(row["notification_id"]), row["step"]].append(row)
-        others = await _others(tx, {(project, notification) for project, notification, _ in steps})
+        notifications = {(project, notification) for project, notification, _ in steps}
+        others, digests = await _others(tx, notifications), await _digests(tx, notifications)
+        marks = await _marks_of_digests(tx, notifications)
         waiting = []
         for (project, notification, step), group in steps.items():
-            row = group[0]
+            row, told = group[0], others.get((project, notification), [])
             run = runs[project, bytes(row["event_id"])]
-            workflow = next(w for w in run.workflows if w.key == row["workflow"])
-            told = others.get((project, notification), [])
+            gathered = digests.get((project, notification, step))
+            if gathered is not None:
+                run = of_digest(run, Priority(row["priority"]))
             context = self._contexts.context(
                 run,
-                workflow,
+                await self._contexts.version(tx, project, row["workflow"], row["version"]),
                 people,
                 row["recipient"],
                 steps=(step,),
                 released=row["reason"] not in _NOT_YET_DECIDED,
-                told=_told(row, told),
+                told=_told(row, told, marks.get((project, notification), ())),
+                notification=notification,
+                gathered=gathered,
             )
             mine = {None if r["contact_id"] is None else bytes(r["contact_id"]): bytes(r["id"]) for r in group}
             context = msgspec.structs.replace(context, contacts=_only(context.contacts, mine))
@@ -141,7 +147,8 @@ class Reviewer:
                     any(r["slot_at"] is not None for r in group) and not any(o["step"] == step for o in told),
                 )
             )
-        return waiting, len(rows)
+        contexts = await self._contexts.with_buckets(tx, [w.context for w in waiting])
+        return [w._replace(context=c) for w, c in zip(waiting, contexts, strict=True)], len(rows)
 
     async def _commit(
         self, tx: Tx, waiting: Sequence[Waiting], found: Sequence[list[Candidate]], grants: Mapping[Id, Grant], now: int
@@ -154,12 +161,13 @@ class Reviewer:
             requests = by_urgency([w.context for w, _ in pairs], [c for _, c in pairs])
             grants = await self._limits.restamp(requests, now, tx)
         decided = verdicts([w.context for w, _ in pairs], [c for _, c in pairs], grants, now)
+        joined = await join(tx, decided, grants, now, self._spread)
         changes = Changes([], [], [], set())
-        given_back = []
-        for (w, _), d in zip(pairs, decided, strict=True):
-            self._apply(w, d.verdicts[0], now, changes)
+        given_back = joined.unused
+        for (w, _), d in zip(pairs, joined.decided, strict=True):
+            self._apply(w, d.verdicts[0], joined.seats, now, changes)
             if w.holds_slot and d.verdicts[0].verdict is not VerdictKind.DELIVER:
-                given_back.append(_slot_of(w.context, d.verdicts[0]))
+                given_back.append(slot_of(w.context, d.verdicts[0]))
         if given_back and self._limits.in_transaction:
             await self._limits.release(given_back, tx)
         await tx.update(tables.deliveries, ("project", "id"), _UPDATED, sorted(changes.updated))
@@ -167,14 +175,16 @@ class Reviewer:
         await tx.append(changes.facts)
         return changes.due, given_back
 
-    def _apply(self, w: Waiting, verdict: Verdict, now: int, changes: Changes) -> None:
+    def _apply(self, w: Waiting, verdict: Verdict, seats: Mapping[Seat, Id], now: int, changes: Changes) -> None:
         """What a step's verdict makes of its deliveries.
 
         A delivery that waited without a contact point (a step behind a wait) takes the first one there is now, and
         further ones get deliveries of their own. One whose contact point is gone ends here.
         """
-        event, workflow, profile = w.context.event, w.context.workflow, w.context.profile
-        notification = ids.notification_id(event.id, workflow.key, profile.id)
+        event, notification = w.context.event, w.context.notification_id
+        bucket = seats.get((event.project, notification, verdict.step))
+        if None in w.deliveries and bucket is not None:  # the digest will know where it goes
+            verdict = msgspec.structs.replace(verdict, contacts=())
         contacts = {c.id: c for c in verdict.contacts}
         targets: list[tuple[Id, ContactPoint | None, Verdict]] = []
         shown = [ids.show(ids.DELIVERY, d) for d in w.deliveries.values()]
@@ -192,7 +202,9 @@ class Reviewer:
                 )
                 targets.append((delivery, None, gone))
         for delivery, contact, mine in targets:
-            changes.updated.append((event.project, delivery, *self._fields(w, delivery, mine, contact, now)))
+            gathered_in = bucket if mine.verdict is VerdictKind.DIGEST else None
+            fields = self._fields(w, delivery, mine, contact, now)
+            changes.updated.append((event.project, delivery, *fields, gathered_in))
             if mine.verdict is VerdictKind.DELIVER:
                 changes.due.add((self._provider(mine, contact), w.priority))
         changes.facts.append(decided_fact(w.context, notification, [row_of(verdict, shown)], now, w.why))
@@ -203,12 +215,12 @@ class Reviewer:
     def _fields(
         self, w: Waiting, delivery: Id, verdict: Verdict, contact: ContactPoint | None, now: int
     ) -> tuple[Any, ...]:
-        """The values of `_UPDATED`."""
+        """The values of `_UPDATED` but for the bucket."""
         deliver = verdict.verdict is VerdictKind.DELIVER
         return (
             state_of(verdict).value,
             verdict.reason and verdict.reason.value,
-            due_at(verdict, delivery, now),
+            due_at(verdict, delivery, now, self._spread),
             self._provider(verdict, contact) if deliver else None,
             w.context.policy_version,
             now if deliver and verdict.owner else None,
@@ -226,15 +238,8 @@ class Reviewer:
         )
         return (
             w.context.event.project, delivery, notification, verdict.step, verdict.channel.value, state, reason,
-            int(w.priority), due, contact_id, provider, version, 0, 0, False, slot, settled,
+            int(w.priority), due, contact_id, provider, version, 0, 0, False, slot, settled, None,
         )  # fmt: skip
-
-
-def _slot_of(context: Context, verdict: Verdict) -> SlotRequest:
-    """The slot that an earlier decision took."""
-    project, recipient, workflow = context.event.project, context.profile.id, context.workflow.key
-    notification = ids.notification_id(context.event.id, workflow, recipient)
-    return slot_held(project, recipient, notification, verdict.step, verdict.channel, workflow)
 
 
 def _only(contacts: Sequence[ContactPoint], wanted: Mapping[Id | None, Id]) -> tuple[ContactPoint, ...]:
@@ -261,11 +266,54 @@ async def _others(tx: Tx, notifications: set[tuple[int, Id]]) -> dict[tuple[int,
     return found
 
 
-def _told(row: Row, others: Sequence[Row]) -> Told:
+async def _digests(tx: Tx, notifications: set[tuple[int, Id]]) -> dict[tuple[int, Id, int], Gathered]:
+    """What those of the notifications tell of that are digests, by step."""
+    wanted = [(project, n) for project, n in notifications if ids.is_digest(n)]
+    if not wanted:
+        return {}
+    rows = await tx.fetch(
+        "SELECT project, notification_id, step, items, actor_count FROM digest_buckets "
+        "WHERE project IN :projects AND notification_id IN :ids",
+        projects=sorted({p for p, _ in wanted}),
+        ids=sorted(n for _, n in wanted),
+    )
+    return {
+        (r["project"], bytes(r["notification_id"]), r["step"]): Gathered(count=r["items"], actor_count=r["actor_count"])
+        for r in rows
+    }
+
+
+async def _marks_of_digests(tx: Tx, notifications: set[tuple[int, Id]]) -> dict[tuple[int, Id], list[Row]]:
+    """When the digests were seen and read that tell of these notifications on other channels."""
+    single = [key for key in notifications if not ids.is_digest(key[1])]
+    gathered = await deliveries_of(
+        tx, "d.project, d.notification_id, d.bucket_id", single, "d.bucket_id IS NOT NULL AND d.state = 'digested'"
+    )
+    if not gathered:
+        return {}
+    rows = await tx.fetch(
+        "SELECT b.project, b.id, n.seen_at, n.read_at FROM digest_buckets b "
+        "JOIN notifications n ON n.project = b.project AND n.id = b.notification_id "
+        "WHERE b.project IN :projects AND b.id IN :ids",
+        projects=sorted({r["project"] for r in gathered}),
+        ids=sorted({bytes(r["bucket_id"]) for r in gathered}),
+    )
+    marks = {(r["project"], bytes(r["id"])): r for r in rows}
+    found: dict[tuple[int, Id], list[Row]] = defaultdict(list)
+    for g in gathered:
+        found[g["project"], bytes(g["notification_id"])].append(marks[g["project"], bytes(g["bucket_id"])])
+    return found
+
+
+def _told(row: Row, others: Sequence[Row], digests: Sequence[Row]) -> Told:
     sent = [o for o in others if o["state"] in _GOING_OUT]
     return Told(
-        seen_at=row["seen_at"],
-        read_at=row["read_at"],
+        seen_at=_first(r["seen_at"] for r in (row, *digests)),
+        read_at=_first(r["read_at"] for r in (row, *digests)),
         delivered=any(o["state"] == DeliveryState.DELIVERED for o in sent),
         sent_channels=frozenset(Channel(o["channel"]) for o in sent),
     )
+
+
+def _first(times: Iterable[int | None]) -> int | None:
+    return min((at for at in times if at is not None), default=None)

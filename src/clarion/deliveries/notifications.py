@@ -8,19 +8,22 @@ from typing import Any
 
 import msgspec
 
-from clarion.ledger.facts import DeliveryAttempted, Fact, NotificationDecided, ReceiptRecorded
+from clarion.deliveries.digests import buckets_of, counts, told_of
+from clarion.ledger.facts import DeliveryAttempted, DigestClosed, Fact, NotificationDecided, ReceiptRecorded
 from clarion.model import ids
 from clarion.model.errors import NotFound
 from clarion.model.ids import Id
-from clarion.model.words import SENTENCES, Reason
+from clarion.model.words import SENTENCES, DeliveryState, Reason
 from clarion.storage import Row, Tx
 from clarion.storage.ledger import timeline as facts_of
 from clarion.storage.spans import deliveries_of
 
 _DELIVERY = (
     "d.project, d.id, d.notification_id, d.step, d.channel, d.provider, d.state, d.reason, d.due_at, d.settled_at, "
-    "d.attempts"
+    "d.attempts, d.bucket_id"
 )
+#: Items of a digest that its own page lists.
+MOST_ITEMS = 100
 #: Notifications that one look of a filtered list passes over at most before it answers with what it has.
 MOST_LOOKS = 20
 
@@ -32,7 +35,10 @@ async def notification(tx: Tx, project: int, wanted: Id) -> dict[str, Any]:
     )
     if not rows:
         raise NotFound("no notification has this id in this project")
-    return (await _with_deliveries(tx, rows))[0]
+    shown = (await _with_deliveries(tx, rows))[0]
+    if shown["digest"] is not None:
+        shown["digest"] = await told_of(tx, project, wanted, MOST_ITEMS)
+    return shown
 
 
 async def notifications(
@@ -74,10 +80,14 @@ async def _with_deliveries(tx: Tx, rows: Sequence[Row]) -> list[dict[str, Any]]:
     keys = [(row["project"], bytes(row["id"])) for row in rows]
     deliveries: dict[Id, list[dict[str, Any]]] = defaultdict(list)
     found = await deliveries_of(tx, _DELIVERY, keys)
+    buckets, gathered = await buckets_of(tx, found), await counts(tx, keys)
     # After the deliveries: a state that is shown has its attempt in the ledger already.
     attempts, receipts = await _history(tx, keys)
     for d in sorted(found, key=lambda d: (d["step"], bytes(d["id"]))):
         shown_id = ids.show(ids.DELIVERY, bytes(d["id"]))
+        bucket = None if d["bucket_id"] is None else buckets.get(bytes(d["bucket_id"]))
+        digest = None if bucket is None else bucket["notification_id"]
+        waits = bucket is not None and d["state"] == DeliveryState.DEFERRED
         deliveries[bytes(d["notification_id"])].append(
             {
                 "id": shown_id,
@@ -85,8 +95,9 @@ async def _with_deliveries(tx: Tx, rows: Sequence[Row]) -> list[dict[str, Any]]:
                 "provider": d["provider"],
                 "state": d["state"],
                 "reason": d["reason"],
-                "due_at": d["due_at"],
+                "due_at": bucket["closes_at"] if bucket is not None and waits else d["due_at"],
                 "step": d["step"],
+                "digest_id": None if digest is None else ids.show(ids.NOTIFICATION, bytes(digest)),
                 "attempts": attempts.get(shown_id, []),
                 "receipts": receipts.get(shown_id, []),
             }
@@ -97,10 +108,15 @@ async def _with_deliveries(tx: Tx, rows: Sequence[Row]) -> list[dict[str, Any]]:
             "id": bytes(row["id"]),
             "event_id": bytes(row["event_id"]),
             **{name: row[name] for name in names},
+            "digest": _digest(gathered.get((row["project"], bytes(row["id"])))),
             "deliveries": deliveries[bytes(row["id"])],
         }
         for row in rows
     ]
+
+
+def _digest(count: int | None) -> dict[str, Any] | None:
+    return None if count is None else {"count": count}
 
 
 #: What is told of deliveries, by shown delivery id.
@@ -146,10 +162,19 @@ async def timeline(tx: Tx, project: int, wanted: Id) -> list[dict[str, Any]]:
     )
     if row is None:
         raise NotFound("no notification has this id in this project")
+    digests = await _digests_of(tx, project, wanted)
     recorded = await facts_of(tx, project, [bytes(row["event_id"]), wanted])
+    recorded += [r for r in await facts_of(tx, project, digests) if isinstance(r.fact, DigestClosed)] if digests else []
     # Positions order the facts of one row's life; the event's own come before everything that follows from them.
     ordered = sorted(recorded, key=lambda r: (r.fact.at, r.xid, r.position))
     return [{"at": r.fact.at, "fact": type(r.fact).__name__, "detail": _detail(r.fact)} for r in ordered]
+
+
+async def _digests_of(tx: Tx, project: int, notification: Id) -> list[Id]:
+    """The digests that tell of a notification."""
+    items = await deliveries_of(tx, "d.project, d.bucket_id", [(project, notification)], "d.bucket_id IS NOT NULL")
+    found = {bytes(b["notification_id"]) for b in (await buckets_of(tx, items)).values() if b["notification_id"]}
+    return sorted(found)
 
 
 def _detail(fact: Fact) -> dict[str, Any]:
@@ -157,6 +182,8 @@ def _detail(fact: Fact) -> dict[str, Any]:
     detail: dict[str, Any] = {
         k: v for k, v in msgspec.to_builtins(fact).items() if k not in hidden and v is not None and k != "verdicts"
     }
+    if isinstance(fact, DigestClosed):
+        detail["digest"] = ids.show(ids.NOTIFICATION, fact.subject)
     if isinstance(fact, NotificationDecided):
         detail["verdicts"] = [verdict_of(row) for row in fact.verdicts]
     reason = detail.get("reason")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from clarion.deliveries.claim import Claimed
+from clarion.deliveries.digests import Content, contents
 from clarion.deliveries.interface import PAYLOAD_INVALID
 from clarion.directory.contacts_for_delivery import Opened, open_contacts
 from clarion.directory.reads import load_profiles
@@ -24,7 +25,7 @@ from clarion.storage import Database, Tx
 from clarion.storage.tables import SNOOZED
 from clarion.templates.mail import render_extras
 from clarion.templates.rendering import RenderFailed, render_parts
-from clarion.templates.scope import personal_scope, shared_scope
+from clarion.templates.scope import digest_scope, personal_scope, shared_scope
 from clarion.workflows.push_options import UNREAD as UNREAD_BADGE
 
 #: Decoded events kept in memory: a fan-out renders the same one thousands of times.
@@ -65,6 +66,7 @@ class Batch(NamedTuple):
     contacts: dict[tuple[int, Id], Opened]
     tenants: dict[tuple[int, str], Tenant]
     unread: dict[Id, int]  # by delivery, where its step shows it
+    digests: dict[tuple[int, Id, int], Content]
 
 
 class Renderer:
@@ -85,7 +87,7 @@ class Renderer:
     async def ready(self, claimed: Sequence[Claimed], now: int) -> dict[Id, Ready]:
         """The messages of a batch by delivery id."""
         batch = await self._db.read(lambda tx: self._load(tx, claimed, now))
-        shared: dict[tuple[int, Id], dict[str, Any]] = {}
+        shared: dict[tuple[int, Id, int], dict[str, Any]] = {}
         return {c.id: self._one(c, batch, shared) for c in claimed}
 
     async def _load(self, tx: Tx, claimed: Sequence[Claimed], now: int) -> Batch:
@@ -93,11 +95,16 @@ class Renderer:
         profiles: dict[tuple[int, str], Profile] = {}
         contacts: dict[tuple[int, Id], Opened] = {}
         tenants: dict[tuple[int, str], Tenant] = {}
+        digests = await contents(tx, {(c.project, c.notification_id) for c in claimed})
+        wanted_events = {(c.project, c.event_id) for c in claimed}
+        wanted_events |= {(project, event) for (project, _, _), d in digests.items() for event in d.events}
+        events = await self._load_events(tx, wanted_events)
         by_project: dict[int, list[Claimed]] = defaultdict(list)
         for c in claimed:
             by_project[c.project].append(c)
         for project, mine in by_project.items():
-            found = await load_profiles(tx, project, sorted({c.recipient for c in mine}))
+            people = {c.recipient for c in mine} | _actors(project, events, digests)
+            found = await load_profiles(tx, project, sorted(people))
             profiles.update({(project, r): p for r, p in found.items()})
             wanted = [(c.recipient, c.contact_id) for c in mine if c.contact_id is not None]
             opened = await open_contacts(tx, self._vault, project, wanted)
@@ -107,10 +114,9 @@ class Renderer:
                 known = await load_tenants(tx, project, names)
                 tenants.update({(project, t): tenant for t, tenant in known.items()})
         workflows = {key: await self._workflows.version(tx, *key) for key in pinned}
-        events = await self._load_events(tx, {(c.project, c.event_id) for c in claimed})
         badged = [c for c in claimed if _shows_unread(_step(workflows[c.project, c.workflow, c.version], c.step))]
         unread = await load_unread(tx, badged, workflows, now) if badged else {}
-        return Batch(events, workflows, profiles, contacts, tenants, unread)
+        return Batch(events, workflows, profiles, contacts, tenants, unread, digests)
 
     async def _load_events(self, tx: Tx, wanted: set[tuple[int, Id]]) -> dict[tuple[int, Id], Event]:
         found = {key: event for key in wanted if (event := self._events.get(key)) is not None}
@@ -138,7 +144,7 @@ class Renderer:
                 self._events.popitem(last=False)
         return found
 
-    def _one(self, c: Claimed, batch: Batch, shared: dict[tuple[int, Id], dict[str, Any]]) -> Ready:
+    def _one(self, c: Claimed, batch: Batch, shared: dict[tuple[int, Id, int], dict[str, Any]]) -> Ready:
         event = batch.events[c.project, c.event_id]
         workflow = batch.workflows[c.project, c.workflow, c.version]
         profile = batch.profiles.get((c.project, c.recipient)) or Profile(id=c.recipient, known=False)
@@ -151,10 +157,11 @@ class Renderer:
 
         if c.contact_id is not None and opened is None:
             return ready(None, failed(OutcomeKind.BAD_ADDRESS, "contact_gone", "the contact point was removed"))
-        scope = shared.get((c.project, c.event_id))
+        digest = batch.digests.get((c.project, c.notification_id, c.step))
+        alike = (c.project, c.event_id, 0) if digest is None else (c.project, c.notification_id, c.step)
+        scope = shared.get(alike)
         if scope is None:
-            tenant = batch.tenants.get((c.project, event.tenant)) if event.tenant is not None else None
-            scope = shared[c.project, c.event_id] = shared_scope(event, tenant=tenant)
+            scope = shared[alike] = _shared(batch, event, digest)
         urls = self._links.urls(c.project, c.recipient, workflow, c.channel)
         locale = (opened.locale if opened else None) or profile.locale
         step = _step(workflow, c.step)
@@ -234,6 +241,25 @@ async def load_unread(
         for row in await tx.fetch(_UNREAD_COUNTS, project=project, recipients=people, now=now):
             unread[project, row["recipient"]] = int(row["unread"])
     return {c.id: unread.get((c.project, c.recipient), 0) + ((c.project, c.notification_id) in coming) for c in claimed}
+
+
+def _actors(project: int, events: Mapping[tuple[int, Id], Event], digests: Mapping[Any, Content]) -> set[str]:
+    """Who did it: templates may name them."""
+    acting = {e.actor for (p, _), e in events.items() if p == project and e.actor is not None}
+    return acting | {actor for (p, _, _), d in digests.items() if p == project for actor in d.actors}
+
+
+def _shared(batch: Batch, event: Event, digest: Content | None) -> dict[str, Any]:
+    """What all recipients of an event, or all devices that a digest goes to, see alike."""
+    project = event.project
+    tenant = batch.tenants.get((project, event.tenant)) if event.tenant is not None else None
+    actor = batch.profiles.get((project, event.actor)) if event.actor is not None else None
+    told = None
+    if digest is not None:
+        events = [batch.events[project, e] for e in digest.events if (project, e) in batch.events]
+        profiles = {a: p for a in digest.actors if (p := batch.profiles.get((project, a))) is not None}
+        told = digest_scope(events, digest.items, digest.actors, digest.actor_count, profiles)
+    return shared_scope(event, actor=actor, digest=told, tenant=tenant)
 
 
 def _step(workflow: Workflow, index: int) -> Step:

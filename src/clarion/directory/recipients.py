@@ -9,8 +9,10 @@ from clarion.directory.drafts import Draft
 from clarion.directory.profiles import POLICY_FIELDS, Fields, Folded, fold
 from clarion.directory.vault import Vault
 from clarion.ledger.bus import Command
-from clarion.ledger.facts import AttentionBudgetSet, RecipientChanged, RecipientErased
+from clarion.ledger.facts import AttentionBudgetSet, DeliveryCancelled, RecipientChanged, RecipientErased
 from clarion.model.errors import Invalid
+from clarion.model.ids import DELIVERY, show
+from clarion.model.words import Reason
 from clarion.storage.database import Row, Tx
 from clarion.storage.tables import recipients
 
@@ -43,6 +45,19 @@ _ERASURE = (
     WHERE project = :project AND recipient IN :recipients AND inbox IS NOT NULL RETURNING recipient
     """,
 )
+
+
+#: Open digests. Who joins one meanwhile waits, and finds it gone.
+_GATHERING = """
+    SELECT id, recipient, workflow FROM digest_buckets
+    WHERE project = :project AND recipient IN :recipients AND closed_at IS NULL
+"""
+_WITHDRAW = """
+    UPDATE deliveries SET state = 'cancelled', reason = 'cancelled', settled_at = :now
+    WHERE project = :project AND bucket_id IN :buckets AND state = 'deferred'
+    RETURNING id, notification_id, channel, bucket_id
+"""
+_FORGET_GATHERING = "DELETE FROM digest_buckets WHERE project = :project AND id IN :buckets"
 
 
 class Put(NamedTuple):
@@ -111,6 +126,7 @@ class Recipients:
         """Handles EraseRecipients."""
         project, ids = command.project, sorted(set(command.recipients))
         there = set(await policy.hold(tx, project, ids))
+        await _withdraw_gathered(tx, project, ids, command.now)
         await tx.run(_FORGET_SUPPRESSED, project=project, recipients=ids, nothing=b"")
         for statement in _ERASURE:
             there.update(row[0] for row in await tx.fetch(statement, project=project, recipients=ids))
@@ -118,6 +134,33 @@ class Recipients:
             RecipientErased(project=project, at=command.now, recipient=who, by=command.by) for who in sorted(there)
         )
         return frozenset(there)
+
+
+async def _withdraw_gathered(tx: Tx, project: int, ids: list[str], now: int) -> None:
+    """What was gathered for these people is told to nobody any more."""
+    lock = "" if tx.dialect == "sqlite" else " ORDER BY id FOR UPDATE"
+    rows = await tx.fetch(_GATHERING + lock, project=project, recipients=ids)
+    buckets = [bytes(row["id"]) for row in rows]
+    if not buckets:
+        return
+    withdrawn = await tx.fetch(_WITHDRAW, project=project, buckets=buckets, now=now)
+    owners = {bytes(row["id"]): row for row in rows}
+    await tx.append(
+        DeliveryCancelled(
+            project=project,
+            at=now,
+            subject=bytes(row["notification_id"]),
+            recipient=owners[bytes(row["bucket_id"])]["recipient"],
+            delivery=show(DELIVERY, bytes(row["id"])),
+            workflow=owners[bytes(row["bucket_id"])]["workflow"],
+            channel=row["channel"],
+            reason=Reason.CANCELLED.value,
+        )
+        for row in withdrawn
+    )
+    await tx.run(
+        "DELETE FROM digest_buckets WHERE project = :project AND id IN :buckets", project=project, buckets=buckets
+    )
 
 
 def _names(before: Fields, after: Fields) -> list[str]:

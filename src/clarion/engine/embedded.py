@@ -12,13 +12,11 @@ from collections.abc import Sequence
 import structlog
 
 from clarion.clock import Clock, monotonic
-from clarion.decisions.driver import Decider
-from clarion.decisions.review import Reviewer
 from clarion.deliveries.dispatch import Dispatcher
 from clarion.engine.lanes import Chore, Lanes
 from clarion.engine.scheduler import Scheduler
 from clarion.engine.sweeper import Sweeper
-from clarion.engine.work import Duties, Work
+from clarion.engine.work import Deciding, Duties, Work
 from clarion.engine.workers import HEARTBEAT, Workers
 from clarion.model.errors import Misconfigured
 from clarion.model.jobs import Job
@@ -42,8 +40,7 @@ class EmbeddedEngine:
         db: Database,
         clock: Clock,
         workers: Workers,
-        decider: Decider,
-        reviewer: Reviewer,
+        deciding: Deciding,
         dispatcher: Dispatcher,
         projections: Projections,
         sweeper: Sweeper,
@@ -54,7 +51,7 @@ class EmbeddedEngine:
         self._providers = tuple(dispatcher.providers)
         self._scheduler = Scheduler(db, clock, self._providers)
         self._lanes = Lanes()
-        self._work = Work(self._lanes, decider, reviewer, dispatcher)
+        self._work = Work(self._lanes, deciding, dispatcher)
 
     async def start(self) -> None:
         await self._take_lock()

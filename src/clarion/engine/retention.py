@@ -31,9 +31,13 @@ EVERY = 600.0
 
 _LIVE_SHARDS = "SELECT 1 FROM shards WHERE {no} AND event_id >= :first AND event_id < :end"
 _LIVE_DELIVERIES = "SELECT 1 FROM deliveries WHERE state = '{state}' AND id >= :first AND id < :end"
+_LIVE_ITEMS = (
+    "SELECT 1 FROM deliveries d JOIN digest_buckets b ON b.project = d.project AND b.id = d.bucket_id "
+    "WHERE d.bucket_id IS NOT NULL AND d.id >= :first AND d.id < :end AND (b.closed_at IS NULL OR b.closed_at > :since)"
+)
 _LIVE_DIGESTS = (
-    "SELECT 1 FROM digest_items i JOIN digest_buckets b ON b.project = i.project AND b.id = i.bucket_id "
-    "WHERE i.delivery_id >= :first AND i.delivery_id < :end AND (b.closed_at IS NULL OR b.closed_at > :since)"
+    "SELECT 1 FROM digest_buckets b WHERE b.id >= :first AND b.id < :end "
+    "AND (b.closed_at IS NULL OR b.closed_at > :since)"
 )
 _SHOWN = f"SELECT 1 FROM notifications WHERE {SHOWN} LIMIT 1"  # nosec B608  # a constant
 _WAITING = ("pending", "deferred", "sending", "unknown")
@@ -62,7 +66,7 @@ def kinds(events: int, notifications: int, facts: int, outbox: int) -> tuple[Kin
     return (
         Kind("events", events, (("events", "id"), ("shards", "event_id"))),
         Kind("notifications", notifications, (("notifications", "id"), ("deliveries", "id"))),
-        Kind("digests", notifications, (("digest_items", "bucket_id"), ("digest_buckets", "id"))),
+        Kind("digests", notifications, (("digest_buckets", "id"),)),
         Kind("facts", facts, (("facts_operational", "at"),)),
         Kind("history", facts, (("provider_history", "minute"),)),
         Kind("outbox", outbox, (("outbox", "id"),)),
@@ -191,7 +195,8 @@ async def _may_go(tx: Tx, kind: Kind, week: int, now: int) -> bool:
     if kind.name not in ("events", "notifications", "digests"):
         return True
     no = "NOT done" if tx.dialect == "postgresql" else "done = 0"
-    looks = [_LIVE_SHARDS.format(no=no), *(_LIVE_DELIVERIES.format(state=s) for s in _WAITING), _LIVE_DIGESTS]
+    looks = [_LIVE_SHARDS.format(no=no), *(_LIVE_DELIVERIES.format(state=s) for s in _WAITING)]
+    looks += [_LIVE_ITEMS, _LIVE_DIGESTS]
     text = " OR ".join(f"EXISTS ({look})" for look in looks)
     row = await tx.first(
         f"SELECT {text} AS live",  # nosec B608  # constants
@@ -240,7 +245,6 @@ _KEYS: Final = {
     "shards": "project, event_id, number",
     "notifications": "project, id",
     "deliveries": "project, id",
-    "digest_items": "project, bucket_id, delivery_id",
     "digest_buckets": "project, id",
     "facts_operational": "xid, position, at",
     "provider_history": "project, provider, minute, outcome",

@@ -1,4 +1,4 @@
-"""The scheduler: finds what has become due (retries, deferrals, shards), and what will be within the next minute.
+"""The scheduler: finds what has become due (retries, deferrals, digests, shards), and what will be in the next minute.
 
 One cheap read a look: every question is answered by the head of a partial index.
 """
@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 from clarion.clock import MINUTE, Clock
-from clarion.model.jobs import DECIDE, DELIVER, REVIEW, Job
+from clarion.model.jobs import DECIDE, DELIVER, DIGEST, REVIEW, Job
 from clarion.model.words import Priority
 from clarion.storage import Database, Tx
 
@@ -30,6 +30,9 @@ class Scheduler:
         }  # fmt: skip
         if priorities:
             rows[Job(REVIEW, Priority.normal)] = "deliveries WHERE state = 'deferred'"
+            rows[Job(DIGEST, Priority.normal)] = (
+                "(SELECT closes_at AS due_at FROM digest_buckets WHERE closed_at IS NULL) b WHERE due_at IS NOT NULL"
+            )
         for i, provider in enumerate(providers):
             for p in Priority:
                 rows[Job(DELIVER, p, provider)] = (

@@ -1,4 +1,4 @@
-"""The work of a process: deciding, deciding again, delivering, each a lane that asks the database for what is due.
+"""The work of a process: deciding, deciding again, closing digests, delivering, each a lane that asks the database.
 
 Critical and high work has a decider of its own, so that it never waits behind a broadcast. `Duties` say what of it all
 a process does: everything, or what the queues hold that it was started for.
@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from clarion.decisions.closing import Closer
 from clarion.decisions.driver import Decider
 from clarion.decisions.review import Reviewer
 from clarion.deliveries.dispatch import Dispatcher
 from clarion.engine.lanes import Lane, Lanes
-from clarion.model.jobs import DECIDE, DELIVER, REVIEW, Job
+from clarion.model.jobs import DECIDE, DELIVER, DIGEST, REVIEW, Job
 from clarion.model.words import Priority
 
 URGENT = frozenset({Priority.critical, Priority.high})
@@ -33,11 +34,19 @@ class Duties(NamedTuple):
         return cls(frozenset(Priority), dict.fromkeys(providers, frozenset(Priority)))
 
 
+class Deciding(NamedTuple):
+    """Layer 2: first decisions, decisions taken again, digests."""
+
+    decider: Decider
+    reviewer: Reviewer
+    closer: Closer
+
+
 class Work:
     """The working lanes of a process."""
 
-    def __init__(self, lanes: Lanes, decider: Decider, reviewer: Reviewer, dispatcher: Dispatcher) -> None:
-        self._lanes, self._decider, self._reviewer, self._dispatcher = lanes, decider, reviewer, dispatcher
+    def __init__(self, lanes: Lanes, deciding: Deciding, dispatcher: Dispatcher) -> None:
+        self._lanes, self._deciding, self._dispatcher = lanes, deciding, dispatcher
         self._duties = Duties(frozenset(), {})
 
     def begin(self, duties: Duties) -> None:
@@ -45,9 +54,10 @@ class Work:
         self._duties = duties
         for name, mine, pause in (("urgent", URGENT, 0.0), ("others", frozenset(Priority) - URGENT, GATHER)):
             if queues := sorted(mine & duties.decides):
-                self._lanes.rung(f"decide {name}", partial(self._decider.decide_due, queues), pause)
+                self._lanes.rung(f"decide {name}", partial(self._deciding.decider.decide_due, queues), pause)
         if duties.decides:
-            self._lanes.rung("review", self._reviewer.review_due, 0)
+            self._lanes.rung("review", self._deciding.reviewer.review_due, 0)
+            self._lanes.rung("digest", self._deciding.closer.close_due, 0)
         for provider, priorities in duties.delivers.items():
             step = partial(self._dispatcher.claim_and_send, provider)
             lane = self._lanes.rung(f"deliver {provider}", step, GATHER / 2)
@@ -59,6 +69,8 @@ class Work:
             return self._lanes.get("decide urgent" if job.queue in URGENT else "decide others")
         if job.name == REVIEW:
             return self._lanes.get("review")
+        if job.name == DIGEST:
+            return self._lanes.get("digest")
         if job.name == DELIVER and job.queue in self._duties.delivers.get(job.provider or "", ()):
             assert job.provider is not None
             self._dispatcher.hint(job.provider, job.queue)

@@ -72,6 +72,15 @@ class NotificationDecided(Fact, frozen=True, kw_only=True):
     again: str | None = None
 
 
+class DigestClosed(Fact, frozen=True, kw_only=True):
+    """Subject: the digest's notification. So many others became this one on a channel; their deliveries name it."""
+
+    workflow: str
+    channel: str
+    items: int
+    since: int  #: ms: when it began to gather
+
+
 class DeliveryAttempted(Fact, frozen=True, kw_only=True):
     """Subject: the notification. One provider call and its classified outcome, and what follows from it."""
 
@@ -101,7 +110,8 @@ class DeliveryCancelled(Fact, frozen=True, kw_only=True):
 
 
 class DeliverySettled(Fact, frozen=True, kw_only=True):
-    """Subject: the notification. A delivery whose outcome stayed unknown is given up."""
+    """Subject: the notification. A delivery ended without an attempt: its outcome stayed unknown for too long, or it
+    was of no use any more (expired, read elsewhere) when its digest closed."""
 
     delivery: str
     workflow: str

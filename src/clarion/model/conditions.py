@@ -22,6 +22,7 @@ PATHS: dict[str, tuple[str, ...]] = {
     "event": ("type", "data", "actor", "tenant"),
     "recipient": ("id", "locale", "timezone", "attributes"),
     "tenant": ("id", "name", "branding", "limits"),
+    "digest": ("count", "actor_count"),
     "steps": ("seen", "read", "delivered", "sent"),
 }
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from clarion.model.events import Event
-from clarion.model.ids import Id
+from clarion.model.ids import Id, notification_id
 from clarion.model.people import ContactPoint, Preference, Profile, Tenant
 from clarion.model.words import Channel, OnLimit, Priority, Reason, VerdictKind
 from clarion.model.workflow import Workflow
@@ -44,6 +44,13 @@ class Bucket(NamedTuple):
     opened_at: int | None = None  #: None: no bucket is open under this key
 
 
+class Gathered(msgspec.Struct, frozen=True, kw_only=True):
+    """What a closed digest tells of, as conditions see it."""
+
+    count: int
+    actor_count: int = 0  #: distinct ones
+
+
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     """All that is known when one recipient of one workflow run is decided. Nothing else may influence the verdict."""
 
@@ -56,7 +63,10 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     duplicate: bool = False  #: the dedupe key is held by another event
     told: Told = Told()
     steps: tuple[int, ...] | None = None  #: decide these step indexes only (a decision taken again); None: all
-    released: bool = False  #: waited already (digest closed, window opened): rule 5 is passed over
+    released: bool = False  #: waited already (its window opened): rule 5 is passed over
+    gathered: Gathered | None = None  #: it is a closed digest of these: rule 5 is passed over
+    #: Waits from this step index on lie ahead. None: those behind the first of `steps`, or all on the first decision.
+    begins: int | None = None
     attention_budget: int | None = None  #: messages a day over everything, from the settings
     notification: Id | None = None  #: its id; None: what `ids.notification_id` derives
     buckets: Mapping[int, Bucket] = {}  #: by step index; a step that isn't named can't be gathered
@@ -67,6 +77,11 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         return self.profile.policy_version + (0 if self.tenant is None else self.tenant.policy_version)
 
     @property
+    def notification_id(self) -> Id:
+        """The id of the notification that is decided."""
+        return self.notification or notification_id(self.event.id, self.workflow.key, self.profile.id)
+
+    @property
     def priority(self) -> Priority:
         """The event's, else the workflow's."""
         return self.workflow.priority if self.event.priority is None else self.event.priority
@@ -74,10 +89,15 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
 def expiry(event: Event, workflow: Workflow) -> int | None:
     """The instant from which telling of the event is no longer useful: its own, or so long after it was to be told."""
-    if workflow.expires_after is None:
-        return event.expires_at
-    ends = max(event.accepted_at, event.send_at or 0) + workflow.expires_after
-    return ends if event.expires_at is None else min(ends, event.expires_at)
+    return ends_at(event.accepted_at, event.send_at, event.expires_at, workflow.expires_after)
+
+
+def ends_at(accepted_at: int, send_at: int | None, expires_at: int | None, expires_after: int | None) -> int | None:
+    """`expiry`, from the values."""
+    if expires_after is None:
+        return expires_at
+    ends = max(accepted_at, send_at or 0) + expires_after
+    return ends if expires_at is None else min(ends, expires_at)
 
 
 class Counter(NamedTuple):
@@ -153,6 +173,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     owner: Id | None = None  #: of the slot it holds
     #: The key of the digest bucket it joins; with any other verdict than digest: of the look-back bucket that it opens.
     bucket: str | None = None
+    bucket_until: int | None = None  #: when that bucket closes, as far as this message has a say
+    slides: bool = False  #: the bucket stays open for longer because of this message
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ need a secondary index:
     event         | 6 bytes ms | 2 bytes version + a |  8 bytes variant + b                         |
     notification  | 6 bytes ms | 2 bytes version + a |  8 bytes hash(event, workflow, recipient)     |
     delivery      | 6 bytes ms | 2 bytes version + a |  4 bytes of the notification's | 4 bytes hash |
+    digest        | as a notification, but of version 8: the ms are those of its close   |
 
 All notifications of an event share its first 8 bytes, all deliveries of a notification its first 12:
 `span` gives the key range to scan. Other rows may fall into the range (rarely), so that readers also
@@ -62,6 +63,24 @@ def notification_id(event: Id, workflow: str, recipient: str) -> Id:
     """The id of what `workflow` tells `recipient` about `event`; the same at every try."""
     tail = _digest(8, (event, workflow, recipient))
     return event[:8] + bytes([0x80 | (tail[0] & 0x3F)]) + tail[1:]
+
+
+def digest_run(event: Id, workflow: str, recipient: str, key: bytes, now: int) -> Id:
+    """Names what `event` began to gather at `now` under a digest key, on all channels."""
+    return derived_id(event, "digest", workflow, recipient, key, now)
+
+
+def digest_id(run: Id, closes_at: int) -> Id:
+    """The id of the notification that a run's buckets become at `closes_at`; the same on all channels that close then.
+
+    A UUID of version 8, while events and what is derived from them have version 7: it is in no event's span.
+    """
+    return closes_at.to_bytes(6, "big") + bytes([0x80 | (run[6] & 0x0F), run[7], 0x80 | (run[8] & 0x3F)]) + run[9:]
+
+
+def is_digest(notification: Id) -> bool:
+    """Whether this notification tells what was gathered."""
+    return notification[6] >> 4 == 8
 
 
 def delivery_id(notification: Id, step: int, contact: Id | None) -> Id:

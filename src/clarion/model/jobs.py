@@ -9,9 +9,10 @@ from clarion.model.words import Priority
 #: The names of jobs carry a version, so that old and new processes can run side by side.
 DECIDE: Final = "decide.v1"  #: shards are waiting to be decided
 REVIEW: Final = "review.v1"  #: deliveries are waiting to be decided again
+DIGEST: Final = "digest.v1"  #: digests are due to close
 DELIVER: Final = "deliver.v1"  #: deliveries of `provider` are due
 
-JOBS: Final = (DECIDE, REVIEW, DELIVER)  #: every kind
+JOBS: Final = (DECIDE, REVIEW, DIGEST, DELIVER)  #: every kind
 
 
 class Job(NamedTuple):

@@ -21,4 +21,4 @@ def rhythm(text: str) -> Digest | None:
     daily = re.fullmatch(r"daily at ([01]?\d|2[0-3]):([0-5]\d)", text, re.ASCII)
     if daily is None:
         raise ValueError(f'a digest rhythm is "at_once", "hourly" or "daily at 9:00", not {text[:40]!r}')
-    return Digest(mode="calendar", at=int(daily[1]) * 60 + int(daily[2]))
+    return Digest(mode="calendar", at=(int(daily[1]) * 60 + int(daily[2]),))

@@ -44,13 +44,16 @@ class Dedupe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Digest(msgspec.Struct, frozen=True, kw_only=True):
-    """How events are gathered. `mode`: fixed, lookback, sliding (with `max_window`), calendar (`at`, `days`)."""
+    """How events are gathered. `mode`: fixed, lookback, sliding (with `max_window`), calendar (`at`, `days`).
+
+    With fewer than `min_items` it stays open for further windows, a bounded number of times.
+    """
 
     mode: str
     key: str = ""  #: a Liquid template over `event`
     window: int = 0  #: ms
     max_window: int | None = None  #: ms
-    at: int | None = None  #: calendar: minutes after local midnight
+    at: tuple[int, ...] = ()  #: calendar: minutes after local midnight, in order
     days: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)
     min_items: int = 1
 

@@ -29,6 +29,7 @@ from clarion.clock import DAY, SECOND
 from clarion.ledger.facts import (
     DeliveryAttempted,
     DeliveryCancelled,
+    DeliverySettled,
     Fact,
     NotificationDecided,
     ReceiptRecorded,
@@ -80,6 +81,11 @@ def _(fact: DeliveryAttempted) -> Iterator[Entry]:
 @entries.register
 def _(fact: DeliveryCancelled) -> Iterator[Entry]:
     yield fact.workflow, fact.channel, "", DeliveryState.CANCELLED.value, fact.reason, 1
+
+
+@entries.register
+def _(fact: DeliverySettled) -> Iterator[Entry]:
+    yield fact.workflow, fact.channel, "", fact.state, fact.reason, 1
 
 
 @entries.register

@@ -367,6 +367,7 @@ deliveries = _table(
     _text("reference", **NULL),  # the provider's id of what it accepted; kept where its receipts may be matched by it
     _column("heard", SmallInteger(), **NULL),  # which receipts came, a bit each: `clarion.deliveries.ranking`
     _at("settled_at", **NULL),
+    _id("bucket_id", **NULL),  # the digest that it is, or was, an item of
     # what a provider has to send, the most urgent first; empty when nothing waits
     Index(
         "deliveries_due",
@@ -382,6 +383,14 @@ deliveries = _table(
         "due_at",
         sqlite_where=text("state = 'deferred'"),
         postgresql_where=text("state = 'deferred'"),
+    ),
+    # the items of a digest
+    Index(
+        "deliveries_gathered",
+        "project",
+        "bucket_id",
+        sqlite_where=text("bucket_id IS NOT NULL"),
+        postgresql_where=text("bucket_id IS NOT NULL"),
     ),
     # what nobody knows the outcome of
     Index(
@@ -429,37 +438,54 @@ dedupe_claims = _table(
     Index("dedupe_expiry", "expires_at"),  # the sweeper's clean-up
 )
 
-#: Open and closed digests; `items` belong to exactly one.
+#: Open and closed digests, one row a channel. Their items are the deliveries that name them as their bucket.
 digest_buckets = _table(
     "digest_buckets",
     _project(**KEY),
     _id("id", **KEY),
+    _id("run"),  # what the same event began to gather on other channels has the same one
     _text("recipient"),
     _text("workflow"),
+    _number("version"),  # that of the first item: a run keeps its version
+    _column("step", SmallInteger()),
+    _column("begins", SmallInteger()),  # waits from this step on lie ahead when it closes
     _text("channel"),
-    _text("key"),
+    _sealed("key_hash"),
+    _column("windows", SmallInteger()),  # it has waited for with too few items, this one included
     _at("opened_at"),
     _at("closes_at"),
     _at("closed_at", **NULL),
+    _id("notification_id", **NULL),  # what it became
+    _number("items", **NULL),  # how many it tells of
+    _number("actor_count", **NULL),
+    _text("shown", **NULL),  # JSON: the events of the first and last items, and actors
+    # at most one is open: who opens it wins
     Index(
         "digest_open",
         "project",
         "recipient",
         "workflow",
         "channel",
-        "key",
+        "key_hash",
         unique=True,
         sqlite_where=text("closed_at IS NULL"),
         postgresql_where=text("closed_at IS NULL"),
     ),
-)
-
-digest_items = _table(
-    "digest_items",
-    _project(**KEY),
-    _id("bucket_id", **KEY),
-    _id("delivery_id", **KEY),
-    _at("joined_at"),
+    # what is due to close
+    Index(
+        "digest_due",
+        "closes_at",
+        sqlite_where=text("closed_at IS NULL"),
+        postgresql_where=text("closed_at IS NULL"),
+    ),
+    # the digest behind a notification
+    Index(
+        "digest_closed",
+        "project",
+        "notification_id",
+        sqlite_where=text("notification_id IS NOT NULL"),
+        postgresql_where=text("notification_id IS NOT NULL"),
+    ),
 )
 
 # --- limits, embedded -------------------------------------------------------------------------------------------------

@@ -47,17 +47,24 @@ def event_scope(event: Event) -> dict[str, Any]:
     }
 
 
-def digest_scope(events: Sequence[Event], count: int | None = None, actors: Sequence[Profile] = ()) -> dict[str, Any]:
-    """What was gathered: `count` (of all, where `events` are only the first), `items`, and `actors`, each once.
+def digest_scope(
+    events: Sequence[Event],
+    count: int | None = None,
+    actors: Sequence[str] | None = None,
+    actor_count: int | None = None,
+    profiles: Mapping[str, Profile] | None = None,
+) -> dict[str, Any]:
+    """What was gathered: `count` and `actor_count` (of all), `items` (the first and last) and `actors`, each once.
 
-    An actor whose profile isn't among `actors` is known by its id alone.
+    An actor whose profile isn't among `profiles` is known by its id alone.
     """
-    profiles = {profile.id: person(profile) for profile in actors}
-    acting = dict.fromkeys(event.actor for event in events if event.actor is not None)
+    known = profiles or {}
+    acting = list(dict.fromkeys(e.actor for e in events if e.actor is not None)) if actors is None else actors
     return {
         "count": len(events) if count is None else count,
         "items": [event_scope(event) for event in events],
-        "actors": [profiles.get(actor) or Named(id=actor, attributes={}) for actor in acting],
+        "actors": [person(known[a]) if a in known else Named(id=a, attributes={}) for a in acting],
+        "actor_count": len(acting) if actor_count is None else actor_count,
     }
 
 
@@ -72,7 +79,8 @@ def shared_scope(
     seen = event_scope(event)
     acting = person(actor) if actor is not None else Named(id=event.actor, attributes={})
     if digest is None:
-        digest = {"count": 1, "items": [seen], "actors": [acting] if acting["id"] else []}
+        actors = [acting] if acting["id"] else []
+        digest = {"count": 1, "items": [seen], "actors": actors, "actor_count": len(actors)}
     if tenant is None:
         owner = Named(id=event.tenant, name="", branding={})
     else:

@@ -8,6 +8,9 @@ from clarion.workflows.sections import Section
 from clarion.workflows.texts import check_source
 from clarion.workflows.windows import read_days
 
+#: Times of the day at which a calendar digest may go out.
+MOST_TIMES = 24
+
 MODES = ("fixed", "lookback", "sliding", "calendar")
 
 
@@ -29,7 +32,7 @@ def read_digest(section: Section, key: str = "") -> Digest | None:
     if own_key is not None:
         check_source(own_key, (*inner.path, "key"), inner.report)
     min_items = inner.whole("min_items", 1, 10_000) or 1
-    at, days = _read_every(inner) if mode == "calendar" else (None, ())
+    at, days = _read_every(inner) if mode == "calendar" else ((), ())
     window, max_window = _read_lengths(inner, mode) if mode not in (None, "calendar") else (0, None)
     if mode is None:
         return None  # reported, and which other keys belong to it isn't known
@@ -57,12 +60,30 @@ def _read_lengths(section: Section, mode: str | None) -> tuple[int, int | None]:
     return window, max_window
 
 
-def _read_every(section: Section) -> tuple[int | None, tuple[int, ...]]:
+def _read_every(section: Section) -> tuple[tuple[int, ...], tuple[int, ...]]:
     section.require("every", 'say when, for example every: {at: "09:00", days: [mon]}')
     every = section.section("every")
     if every is None:
-        return None, ()
-    every.require("at", 'say the time of the day, for example at: "09:00"')
-    read = every.read("at", times.minutes), read_days(every)
+        return (), ()
+    every.require("at", 'say the time of the day, for example at: "09:00", or several: at: ["09:00", "17:00"]')
+    read = _read_times(every), read_days(every)
     every.close()
     return read
+
+
+def _read_times(section: Section) -> tuple[int, ...]:
+    """One time of the day, or a list of them, in order."""
+    if not isinstance(section.raw("at"), list):
+        one = section.read("at", times.minutes)
+        return () if one is None else (one,)
+    found: set[int] = set()
+    for path, value in section.items("at", MOST_TIMES):
+        try:
+            minute = times.minutes(value)
+        except ValueError as error:
+            section.report.add(path, str(error))
+            continue
+        if minute in found:
+            section.report.add(path, f"{value} stands there twice")
+        found.add(minute)
+    return tuple(sorted(found))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from clarion.clock import HOUR, MINUTE
-from clarion.model.decision import Bucket, Grant, SlotRequest, slot_owner
+from clarion.model.decision import Bucket, Gathered, Grant, SlotRequest, slot_owner
 from clarion.model.ids import notification_id
 from clarion.model.people import Preference
 from clarion.model.words import Channel, OnLimit, Priority, Reason
@@ -136,7 +136,7 @@ def test_on_limit_digest_goes_into_the_bucket_where_there_is_one() -> None:
     verdict = one(decided(of, grants={1: FULL}), Channel.PUSH)
     assert (said(verdict), verdict.bucket, verdict.until) == ("digest cap_hour", "post-7", FULL.free_at)
     # But a digest that is closed waits for the slot by itself
-    closed = one(decided(context(of, released=True), grants={1: FULL}), Channel.PUSH)
+    closed = one(decided(context(of, gathered=Gathered(count=3)), grants={1: FULL}), Channel.PUSH)
     assert (said(closed), closed.bucket) == ("defer cap_hour", None)
 
 

@@ -39,9 +39,9 @@ def test_a_message_joins_its_bucket_until_it_closes() -> None:
         (Digest(mode="sliding", window=5 * MINUTE, max_window=8 * MINUTE), None, NOW + 5 * MINUTE),
         (Digest(mode="sliding", window=5 * MINUTE, max_window=8 * MINUTE), NOW - MINUTE, NOW + 5 * MINUTE),
         (Digest(mode="sliding", window=5 * MINUTE, max_window=8 * MINUTE), NOW - 6 * MINUTE, NOW + 2 * MINUTE),
-        (Digest(mode="calendar", at=14 * 60 + 30), None, NOW + 30 * MINUTE),
-        (Digest(mode="calendar", at=14 * 60), NOW - HOUR, NOW + 24 * HOUR),
-        (Digest(mode="calendar", at=9 * 60, days=(4,)), None, at("Europe/Berlin", "2027-05-14 09:00")),
+        (Digest(mode="calendar", at=(14 * 60 + 30,)), None, NOW + 30 * MINUTE),
+        (Digest(mode="calendar", at=(14 * 60,)), NOW - HOUR, NOW + 24 * HOUR),
+        (Digest(mode="calendar", at=(9 * 60,), days=(4,)), None, at("Europe/Berlin", "2027-05-14 09:00")),
     ],
 )
 def test_a_bucket_closes_as_its_mode_says(digest: Digest, opened: int | None, until: int) -> None:
@@ -52,7 +52,7 @@ def test_a_daily_digest_comes_in_the_persons_morning_also_when_the_clock_changes
     # Given the evening before New York's clocks go forward
     now = at("America/New_York", "2027-03-13 20:00")
     person = {"timezone": "America/New_York"}
-    daily = {"digest": Digest(mode="calendar", at=540)}
+    daily = {"digest": Digest(mode="calendar", at=(540,))}
     assert push(now, workflow=daily, profile=person, buckets=NEW).until == at("America/New_York", "2027-03-14 09:00")
 
 
@@ -63,10 +63,11 @@ def test_look_back_lets_the_first_one_through_and_opens_the_bucket() -> None:
     assert (said(later), later.bucket, later.until) == ("digest digest", "post-7", NOW + 4 * MINUTE)
 
 
-def test_a_first_one_that_is_put_off_opens_the_bucket_too_and_a_suppressed_one_does_not() -> None:
+def test_a_first_one_in_quiet_hours_is_gathered_until_they_end_and_a_suppressed_one_opens_nothing() -> None:
     closed = {"quiet_hours": (window("10:00", "14:00"),)}
     put_off = push(workflow={"digest": LOOKBACK}, buckets=NEW, profile=closed)
-    assert (said(put_off), put_off.bucket) == ("defer quiet_hours", "post-7")
+    assert (said(put_off), put_off.bucket) == ("digest quiet_hours", "post-7")
+    assert put_off.until == at("UTC", "2027-05-11 14:00")
     dropped = push(workflow={"digest": LOOKBACK, "quiet_hours": "drop"}, buckets=NEW, profile=closed)
     assert (said(dropped), dropped.bucket) == ("suppress quiet_hours", None)
 

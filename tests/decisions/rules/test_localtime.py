@@ -39,12 +39,12 @@ def test_the_next_time_on_some_weekdays_is_the_first_one_that_clocks_show(
         day for day in range(around.toordinal() - 6, around.toordinal() + 16) if date.fromordinal(day).weekday() in days
     ]
     expected = min(shown for day in wanted if (shown := table.starts(day * 1440 + minute)) > after)
-    assert next_at(zone, minute, days, after * MINUTE) == expected * MINUTE
+    assert next_at(zone, (minute,), days, after * MINUTE) == expected * MINUTE
 
 
 def test_a_calendar_without_days_is_refused() -> None:
     with pytest.raises(ValueError, match="weekday"):
-        next_at("UTC", 540, (), 0)
+        next_at("UTC", (540,), (), 0)
 
 
 def test_days_and_clocks_are_local() -> None:

@@ -69,7 +69,7 @@ def settled(candidate: Candidate, context: Context, grant: Grant, now: int) -> V
         return _refused(verdict, VerdictKind.SUPPRESS, reason, Trace("caps", "suppress", grant.held))
     detail = f"{grant.held}; the next slot is free in {duration(grant.free_at - now)}"
     bucket = context.buckets.get(verdict.step)
-    if candidate.on_limit is OnLimit.DIGEST and bucket is not None and not context.released:
+    if candidate.on_limit is OnLimit.DIGEST and bucket is not None and context.gathered is None:
         trace = Trace("caps", "digest", detail)
         return _refused(verdict, VerdictKind.DIGEST, reason, trace, grant.free_at, bucket.key)
     return _refused(verdict, VerdictKind.DEFER, reason, Trace("caps", "defer", detail), grant.free_at, verdict.bucket)
@@ -84,7 +84,10 @@ def _refused(
     bucket: str | None = None,
 ) -> Verdict:
     traces = (*(earlier for earlier in verdict.trace if earlier.rule != "caps"), trace)
-    return replace(verdict, verdict=kind, reason=reason, until=until, trace=traces, owner=None, bucket=bucket)
+    ends = until if kind is VerdictKind.DIGEST else verdict.bucket_until if bucket is not None else None
+    return replace(
+        verdict, verdict=kind, reason=reason, until=until, trace=traces, owner=None, bucket=bucket, bucket_until=ends
+    )
 
 
 @lru_cache(maxsize=1024)

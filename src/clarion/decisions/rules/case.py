@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from clarion import zones
-from clarion.decisions.rules.plan import StepPlan
+from clarion.decisions.rules.plan import Plan, StepPlan
 from clarion.model.decision import Context, Trace
-from clarion.model.ids import Id, notification_id
+from clarion.model.ids import Id
 from clarion.model.people import ContactPoint
 from clarion.model.words import Priority, Reason, VerdictKind
 
@@ -35,10 +35,10 @@ def defer(rule: str, reason: Reason, until: int, detail: str) -> Ruling:
 class Run:
     """One workflow run for one recipient."""
 
-    __slots__ = ("_home", "_notification", "context", "critical", "now", "steps")
+    __slots__ = ("_home", "_notification", "context", "critical", "now", "plan", "steps")
 
-    def __init__(self, context: Context, steps: tuple[StepPlan, ...], now: int) -> None:
-        self.context, self.steps, self.now = context, steps, now
+    def __init__(self, context: Context, plan: Plan, now: int) -> None:
+        self.context, self.plan, self.steps, self.now = context, plan, plan.steps, now
         self.critical = context.priority is Priority.critical
         self._notification = context.notification
         self._home: str | None = None
@@ -47,8 +47,7 @@ class Run:
     def notification(self) -> Id:
         """The id of the notification that is decided."""
         if self._notification is None:
-            context = self.context
-            self._notification = notification_id(context.event.id, context.workflow.key, context.profile.id)
+            self._notification = self.context.notification_id
         return self._notification
 
     @property
@@ -62,13 +61,15 @@ class Run:
 class Case:
     """One channel step of a run on its way through the rules. What a rule finds out, the later ones use."""
 
-    __slots__ = ("bucket", "contacts", "preference", "run", "step", "trace")
+    __slots__ = ("bucket", "bucket_until", "contacts", "preference", "run", "slides", "step", "trace")
 
     def __init__(self, run: Run, step: StepPlan) -> None:
         self.run, self.step = run, step
         self.contacts: tuple[ContactPoint, ...] = ()  #: where it goes: rule 3
         self.preference = step.default  #: what holds for this person: rule 4
-        self.bucket: str | None = None  #: the look-back bucket it opens: rule 5
+        self.bucket: str | None = None  #: the bucket it joins or opens: rule 5
+        self.bucket_until: int | None = None  #: when that closes
+        self.slides = False  #: later, because of this message
         self.trace: list[Trace] = []
 
     def passes(self, rule: str, detail: str) -> None:

@@ -10,6 +10,7 @@ from clarion.model.decision import Context
 from clarion.model.workflow import Condition
 
 _MISSING = object()
+_HOLDS: Condition = ("all", ())
 
 #: What conditions can see of a context, as `clarion.model.conditions.PATHS` lists it. None: not known, so missing.
 _ROOTS: dict[tuple[str, str], Callable[[Context], Any]] = {
@@ -25,6 +26,10 @@ _ROOTS: dict[tuple[str, str], Callable[[Context], Any]] = {
     ("tenant", "name"): lambda context: context.tenant and context.tenant.name,
     ("tenant", "branding"): lambda context: context.tenant and context.tenant.branding,
     ("tenant", "limits"): lambda context: context.tenant and context.tenant.limits,
+    ("digest", "count"): lambda context: 1 if context.gathered is None else context.gathered.count,
+    ("digest", "actor_count"): lambda context: (
+        int(context.event.actor is not None) if context.gathered is None else context.gathered.actor_count
+    ),
     ("steps", "seen"): lambda context: context.told.seen_at is not None,
     ("steps", "read"): lambda context: context.told.read_at is not None,
     ("steps", "delivered"): lambda context: context.told.delivered,
@@ -35,6 +40,16 @@ _ROOTS: dict[tuple[str, str], Callable[[Context], Any]] = {
 def holds(condition: Condition, context: Context) -> bool:
     """Whether the condition is met."""
     return unmet(condition, context) is None
+
+
+def of_the_event(condition: Condition) -> Condition:
+    """What a condition asks apart from the digest, which isn't known before it closes: that may hold, so it counts."""
+    if condition[0] == "all":
+        return ("all", tuple(of_the_event(inner) for inner in condition[1]))
+    if condition[0] == "any":
+        inner = tuple(of_the_event(part) for part in condition[1])
+        return condition if inner == condition[1] else _HOLDS
+    return _HOLDS if condition[1][0] == "digest" else condition
 
 
 def unmet(condition: Condition, context: Context) -> str | None:

@@ -40,7 +40,7 @@ def begun(run: Run) -> Ruling | None:
 
 def condition(run: Run) -> Ruling | None:
     """Stops the run if the workflow's condition doesn't hold."""
-    when = run.context.workflow.when
+    when = run.plan.when if run.context.gathered is None else run.context.workflow.when
     part = None if when is None else unmet(when, run.context)
     return None if part is None else suppress("condition", Reason.CONDITION_FALSE, f"not so: {part}")
 
@@ -54,6 +54,13 @@ def original(run: Run) -> Ruling | None:
 
 def step_condition(case: Case) -> Ruling | None:
     """Stops the step if its own condition doesn't hold."""
-    when = case.step.step.when
+    when = case.step.when if case.run.context.gathered is None else case.step.step.when
+    part = None if when is None else unmet(when, case.run.context)
+    return None if part is None else suppress("condition", Reason.CONDITION_FALSE, f"not so: {part}")
+
+
+def whole_condition(case: Case) -> Ruling | None:
+    """Stops what asks for a larger digest, and isn't gathered: alone, its `digest.count` is 1."""
+    when = case.step.whole
     part = None if when is None else unmet(when, case.run.context)
     return None if part is None else suppress("condition", Reason.CONDITION_FALSE, f"not so: {part}")

@@ -43,10 +43,11 @@ def shifted(ruling: Ruling, case: Case) -> Ruling:
 def _waits(case: Case) -> tuple[int, list[Step]]:
     """The ms still to be waited before the step, and the waits that are over.
 
-    When steps are decided again, the waits before the first of them are over.
+    When steps are decided again, the waits before the first of them are over; a digest says where its run begins.
     """
-    steps = case.run.context.steps
-    first = 0 if steps is None else min(steps)
+    steps, first = case.run.context.steps, case.run.context.begins
+    if first is None:
+        first = 0 if steps is None else min(steps)
     over = [wait for wait in case.step.waits if wait.index < first]
     return sum(wait.wait or 0 for wait in case.step.waits[len(over) :]), over
 

@@ -52,13 +52,19 @@ def weekday(day: int) -> int:
     return (day - 1) % 7
 
 
-def next_at(zone: str, minute: int, days: tuple[int, ...], after: int) -> int:
-    """The first instant after `after` when it is `minute` on one of the weekdays `days`. ValueError without any."""
+def next_at(zone: str, minutes: tuple[int, ...], days: tuple[int, ...], after: int) -> int:
+    """The first instant after `after` when it is one of `minutes` on one of the weekdays `days`.
+
+    A time that never comes on a day is the first instant after the gap, one that comes twice is the first of the two.
+    ValueError without any.
+    """
     today = day_of(zone, after)
-    for day in range(today, today + 8):
-        if weekday(day) in days and (at := instant(zone, day, minute)) > after:
-            return at
-    raise ValueError("a calendar needs at least one weekday")
+    for day in range(today - 1, today + 9):  # a gap at midnight leads into the next day
+        if weekday(day) in days:
+            coming = [at for minute in minutes if (at := instant(zone, day, minute)) > after]
+            if coming:
+                return min(coming)
+    raise ValueError("a calendar needs at least one weekday and one time")
 
 
 def _local(zone: str, at: int) -> datetime:

@@ -15,7 +15,7 @@ from clarion.decisions.rules import (
     windows,
 )
 from clarion.decisions.rules.case import Case, Ruling, Run, RunRule, StepRule
-from clarion.decisions.rules.plan import StepPlan, planned
+from clarion.decisions.rules.plan import Plan, planned
 from clarion.model.decision import Candidate, Context, Decided, Grant, Verdict
 from clarion.model.ids import Id
 from clarion.model.words import VerdictKind
@@ -32,12 +32,14 @@ RUN_RULES: tuple[RunRule, ...] = (
 
 #: On each channel step. What comes first says whether the step is decided now at all.
 STEP_RULES: tuple[StepRule, ...] = (
+    digests.gathered_first,  # 5: with all of its run, before the waits
     escalation.needed_now,  # 8: waits
     strategy.unused,  # 8: alternatives, when decided again
     eligibility.step_condition,  # 1
     contacts.reachable,  # 3
     preferences.wanted,  # 4
     digests.gathered,  # 5
+    eligibility.whole_condition,  # 1: what asks of the digest
     windows.open_now,  # 6
 )
 # Rule 7 is `caps.request`, then the limits store's grant, then `caps.settled`. Rule 8 ends with `strategy.chosen`.
@@ -45,13 +47,13 @@ STEP_RULES: tuple[StepRule, ...] = (
 
 def candidates(contexts: Sequence[Context], now: int) -> list[list[Candidate]]:
     """What could go out, and the slots that it needs: for each context one candidate per channel step, in order."""
-    plans: dict[int, tuple[StepPlan, ...]] = {}
+    plans: dict[int, Plan] = {}
     found = []
     for context in contexts:
-        steps = plans.get(id(context.workflow))
-        if steps is None:
-            steps = plans[id(context.workflow)] = planned(context.workflow)
-        found.append(_candidates(Run(context, steps, now)))
+        plan = plans.get(id(context.workflow))
+        if plan is None:
+            plan = plans[id(context.workflow)] = planned(context.workflow)
+        found.append(_candidates(Run(context, plan, now)))
     return found
 
 
@@ -99,11 +101,13 @@ def _candidate(case: Case) -> Candidate:
         trace=tuple(case.trace),
         owner=None if request is None else request.owner,
         bucket=case.bucket,
+        bucket_until=case.bucket_until,
     )
     return Candidate(verdict=verdict, request=request, on_limit=caps.on_limit(case))
 
 
 def _settled(case: Case, ruling: Ruling) -> Candidate:
+    gone = ruling.verdict is VerdictKind.SUPPRESS
     return Candidate(
         verdict=Verdict(
             step=case.step.step.index,
@@ -113,7 +117,9 @@ def _settled(case: Case, ruling: Ruling) -> Candidate:
             until=ruling.until,
             contacts=case.contacts,
             trace=(*case.trace, ruling.trace),
-            bucket=None if ruling.verdict is VerdictKind.SUPPRESS else case.bucket,
+            bucket=None if gone else case.bucket,
+            bucket_until=None if gone else case.bucket_until,
+            slides=case.slides,
         )
     )
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from clarion.decisions.rules.conditions import of_the_event
 from clarion.decisions.rules.effective import Effective, default
 from clarion.model.words import Channel
-from clarion.model.workflow import Digest, Step, Workflow
+from clarion.model.workflow import Condition, Digest, Step, Workflow
 
 
 class StepPlan(NamedTuple):
@@ -17,16 +18,34 @@ class StepPlan(NamedTuple):
     waits: tuple[Step, ...]  #: the wait steps before it, in order
     digest: Digest | None
     default: Effective
+    when: Condition | None = None  #: what its condition asks of the event alone
+    whole: Condition | None = None  #: workflow's and step's condition, if either asks of the digest
 
 
-def planned(workflow: Workflow) -> tuple[StepPlan, ...]:
-    """The channel steps of a workflow, in order."""
+class Plan(NamedTuple):
+    """A workflow's channel steps in order."""
+
+    steps: tuple[StepPlan, ...]
+    when: Condition | None  #: what the workflow's condition asks of the event alone
+    gathers: bool  #: all steps are gathered in the one digest of the workflow
+
+
+def planned(workflow: Workflow) -> Plan:
+    """The plan of a workflow."""
+    when = workflow.when and of_the_event(workflow.when)
     waits: list[Step] = []
-    steps = []
+    steps: list[StepPlan] = []
     for step in workflow.steps:
         if step.channel is None:
             waits.append(step)
             continue
         digest = None if step.digest_off else step.digest or workflow.digest
-        steps.append(StepPlan(step, step.channel, tuple(waits), digest, default(workflow, step.channel)))
-    return tuple(steps)
+        step_when = step.when and of_the_event(step.when)
+        whole = None
+        if when != workflow.when or step_when != step.when:
+            whole = ("all", tuple(condition for condition in (workflow.when, step.when) if condition is not None))
+        steps.append(
+            StepPlan(step, step.channel, tuple(waits), digest, default(workflow, step.channel), step_when, whole)
+        )
+    gathers = workflow.digest is not None and all(plan.digest is workflow.digest for plan in steps)
+    return Plan(tuple(steps), when, gathers)

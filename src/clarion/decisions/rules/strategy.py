@@ -64,5 +64,12 @@ def _beaten(verdict: Verdict, by: Channel) -> Verdict:
     trace = (*verdict.trace, Trace("strategy", "suppress", f"{by} is used"))
     reason = Reason.ALTERNATIVE_USED
     return replace(
-        verdict, verdict=VerdictKind.SUPPRESS, reason=reason, until=None, trace=trace, owner=None, bucket=None
+        verdict,
+        verdict=VerdictKind.SUPPRESS,
+        reason=reason,
+        until=None,
+        trace=trace,
+        owner=None,
+        bucket=None,
+        bucket_until=None,
     )

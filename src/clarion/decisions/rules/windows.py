@@ -15,7 +15,8 @@ from clarion import zones
 from clarion.clock import DAY, MINUTE
 from clarion.decisions.rules.case import Case, Ruling, defer, suppress
 from clarion.decisions.rules.localtime import EPOCH_DAY, clock, instant, weekday
-from clarion.model.words import Reason
+from clarion.model.decision import Trace
+from clarion.model.words import OnLimit, Reason, VerdictKind
 from clarion.model.workflow import WEEKDAYS, Window
 
 Windows = tuple[Window, ...]
@@ -89,7 +90,22 @@ def _closed(case: Case, seen: Look) -> Ruling:
         return suppress("windows", reason, f"{seen.detail}: dropped, as the workflow says")
     if seen.until is None:
         return suppress("windows", reason, f"{seen.detail}, and no opening within {HORIZON // DAY} days")
+    if _piles_up(case):
+        trace = Trace("windows", "digest", f"{seen.detail}: gathered until then")
+        return Ruling(VerdictKind.DIGEST, reason, trace, seen.until)
     return defer("windows", reason, seen.until, seen.detail)
+
+
+def _piles_up(case: Case) -> bool:
+    """Whether what falls into the same closed hours becomes one message, as a digest or `on_limit: digest` says."""
+    context = case.run.context
+    bucket = context.buckets.get(case.step.step.index)
+    if bucket is None or context.gathered is not None:
+        return False
+    if case.bucket is None and case.preference.on_limit is not OnLimit.DIGEST:
+        return False
+    case.bucket, case.bucket_until = bucket.key, None
+    return True
 
 
 def _hours(case: Case) -> Hours | None:

@@ -67,7 +67,7 @@ async def get_timeline(id: str, app: App, project: Project, caller: Caller) -> d
     return {"items": [{**item, "at": rfc3339(item["at"]), "detail": _detail(item["detail"])} for item in items]}
 
 
-_TIMES = ("until", "retry_at", "expires_at", "said_at")
+_TIMES = ("until", "retry_at", "expires_at", "said_at", "since")
 
 
 def _detail(detail: dict[str, Any]) -> dict[str, Any]:

@@ -99,6 +99,7 @@ CREATE TABLE deliveries (
   reference TEXT COLLATE "C", 
   heard SMALLINT, 
   settled_at BIGINT, 
+  bucket_id BYTEA, 
   PRIMARY KEY (project, id)
 )
  PARTITION BY RANGE (id);
@@ -106,6 +107,8 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_deferred ON deliveries (due_at) WHERE state = 'deferred';
 
 CREATE INDEX deliveries_due ON deliveries (provider, priority, due_at) WHERE state = 'pending';
+
+CREATE INDEX deliveries_gathered ON deliveries (project, bucket_id) WHERE bucket_id IS NOT NULL;
 
 CREATE INDEX deliveries_leased ON deliveries (lease) WHERE state = 'sending';
 
@@ -116,25 +119,30 @@ CREATE INDEX deliveries_unknown ON deliveries (settled_at) WHERE state = 'unknow
 CREATE TABLE digest_buckets (
   project INTEGER NOT NULL, 
   id BYTEA NOT NULL, 
+  run BYTEA NOT NULL, 
   recipient TEXT COLLATE "C" NOT NULL, 
   workflow TEXT COLLATE "C" NOT NULL, 
+  version INTEGER NOT NULL, 
+  step SMALLINT NOT NULL, 
+  begins SMALLINT NOT NULL, 
   channel TEXT COLLATE "C" NOT NULL, 
-  key TEXT COLLATE "C" NOT NULL, 
+  key_hash BYTEA NOT NULL, 
+  windows SMALLINT NOT NULL, 
   opened_at BIGINT NOT NULL, 
   closes_at BIGINT NOT NULL, 
   closed_at BIGINT, 
+  notification_id BYTEA, 
+  items INTEGER, 
+  actor_count INTEGER, 
+  shown TEXT COLLATE "C", 
   PRIMARY KEY (project, id)
 );
 
-CREATE UNIQUE INDEX digest_open ON digest_buckets (project, recipient, workflow, channel, key) WHERE closed_at IS NULL;
+CREATE INDEX digest_closed ON digest_buckets (project, notification_id) WHERE notification_id IS NOT NULL;
 
-CREATE TABLE digest_items (
-  project INTEGER NOT NULL, 
-  bucket_id BYTEA NOT NULL, 
-  delivery_id BYTEA NOT NULL, 
-  joined_at BIGINT NOT NULL, 
-  PRIMARY KEY (project, bucket_id, delivery_id)
-);
+CREATE INDEX digest_due ON digest_buckets (closes_at) WHERE closed_at IS NULL;
+
+CREATE UNIQUE INDEX digest_open ON digest_buckets (project, recipient, workflow, channel, key_hash) WHERE closed_at IS NULL;
 
 CREATE TABLE early_receipts (
   id BYTEA NOT NULL, 

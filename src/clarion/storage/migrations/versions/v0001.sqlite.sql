@@ -106,6 +106,7 @@ CREATE TABLE deliveries (
   reference TEXT, 
   heard SMALLINT, 
   settled_at BIGINT, 
+  bucket_id BLOB, 
   PRIMARY KEY (project, id)
 )
  WITHOUT ROWID;
@@ -113,6 +114,8 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_deferred ON deliveries (due_at) WHERE state = 'deferred';
 
 CREATE INDEX deliveries_due ON deliveries (provider, priority, due_at) WHERE state = 'pending';
+
+CREATE INDEX deliveries_gathered ON deliveries (project, bucket_id) WHERE bucket_id IS NOT NULL;
 
 CREATE INDEX deliveries_leased ON deliveries (lease) WHERE state = 'sending';
 
@@ -123,27 +126,31 @@ CREATE INDEX deliveries_unknown ON deliveries (settled_at) WHERE state = 'unknow
 CREATE TABLE digest_buckets (
   project INTEGER NOT NULL, 
   id BLOB NOT NULL, 
+  run BLOB NOT NULL, 
   recipient TEXT NOT NULL, 
   workflow TEXT NOT NULL, 
+  version INTEGER NOT NULL, 
+  step SMALLINT NOT NULL, 
+  begins SMALLINT NOT NULL, 
   channel TEXT NOT NULL, 
-  "key" TEXT NOT NULL, 
+  key_hash BLOB NOT NULL, 
+  windows SMALLINT NOT NULL, 
   opened_at BIGINT NOT NULL, 
   closes_at BIGINT NOT NULL, 
   closed_at BIGINT, 
+  notification_id BLOB, 
+  items INTEGER, 
+  actor_count INTEGER, 
+  shown TEXT, 
   PRIMARY KEY (project, id)
 )
  WITHOUT ROWID;
 
-CREATE UNIQUE INDEX digest_open ON digest_buckets (project, recipient, workflow, channel, "key") WHERE closed_at IS NULL;
+CREATE INDEX digest_closed ON digest_buckets (project, notification_id) WHERE notification_id IS NOT NULL;
 
-CREATE TABLE digest_items (
-  project INTEGER NOT NULL, 
-  bucket_id BLOB NOT NULL, 
-  delivery_id BLOB NOT NULL, 
-  joined_at BIGINT NOT NULL, 
-  PRIMARY KEY (project, bucket_id, delivery_id)
-)
- WITHOUT ROWID;
+CREATE INDEX digest_due ON digest_buckets (closes_at) WHERE closed_at IS NULL;
+
+CREATE UNIQUE INDEX digest_open ON digest_buckets (project, recipient, workflow, channel, key_hash) WHERE closed_at IS NULL;
 
 CREATE TABLE early_receipts (
   id BLOB NOT NULL, 
