@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 
 from clarion.bootstrap import Clarion
+from clarion.clock import HOUR, SystemClock
 from clarion.deliveries.interface import HttpResponse
 from clarion.directory.contacts import AddContacts, device_of
 from clarion.inbox.acts import Act, ReadAll, TouchNotifications
 from clarion.model import ids
 from clarion.settings import load
+from clarion.testing.providers import StubHttp
 from tests.composed import PROJECT, Installation
+from tests.deliveries.providers.push_accounts import APNS_TOKEN
+from tests.deliveries.providers.test_apns import apns, refused
 from tests.deliveries.providers.test_fcm import Google, error, fcm, fcm_error
 
 #: What is pushed doesn't depend on where limits are kept.
@@ -34,7 +38,7 @@ class Phones(Installation):
     google: Google
 
     async def device(self, recipient: str, token: str, **more: Any) -> None:
-        draft = device_of(recipient, {"platform": "fcm", "token": token, **more})
+        draft = device_of(recipient, {"platform": "fcm", "token": token} | more)
         await self.clarion.bus.send(AddContacts(project=PROJECT, now=self.clarion.clock.now(), contacts=(draft,)))
 
     def messages(self) -> list[dict[str, Any]]:
@@ -106,6 +110,30 @@ async def test_a_device_that_is_gone_is_forgotten_and_the_others_stay(phones: Ph
     ]
     left = await phones.rows("SELECT kind FROM contact_points WHERE recipient = 'ada' AND channel = 'push'")
     assert len(left) == 1
+
+
+@pytest.mark.parametrize("since_registration, stays", [(-HOUR, True), (HOUR, False)])
+async def test_a_token_that_was_registered_again_after_apple_knew_it_dead_stays(
+    tmp_path: Path, environment: dict[str, str], since_registration: int, stays: bool
+) -> None:
+    # Given an Apple that calls the token dead, as of an instant
+    clock = SystemClock()
+    gone = refused(410, "Unregistered", timestamp=clock.now() + since_registration)
+    settings = load(None, {"CLARION_ENCRYPTION_KEYS_FILE": str(tmp_path / "clarion.keys"), **environment})
+    found = Phones(await Clarion.open(settings, clock, {"iphones": apns(StubHttp(gone))}), {})
+    try:
+        await found.clarion.work()
+        await found.people("ada")
+        await found.workflow("reply", PUSH)
+        await found.device("ada", APNS_TOKEN, platform="apns")
+
+        (told,) = await found.settled(await found.event("reply", recipients=["ada"], data={"n": 1}))
+
+        assert [(d["state"], d["reason"]) for d in told["deliveries"]] == [("failed", "bad_address")]
+        left = await found.rows("SELECT kind FROM contact_points WHERE recipient = 'ada' AND channel = 'push'")
+        assert len(left) == stays
+    finally:
+        await found.clarion.close()
 
 
 # --- read elsewhere ---

@@ -15,6 +15,7 @@ from clarion.cli.plans import plan
 from clarion.cli.printing import AsJson, out, progress, say_json, table
 from clarion.clock import SystemClock, from_rfc3339, randomness, rfc3339
 from clarion.deliveries.carry import deliver
+from clarion.deliveries.interface import Provider
 from clarion.directory.api_keys import ALL_PROJECTS, CreateKey
 from clarion.directory.recipients import EraseRecipients
 from clarion.engine.retention import Dropped
@@ -188,7 +189,7 @@ def test_provider(
         provider = clarion.providers.get(name)
         if provider is None:
             raise NotFound(f"no provider is named {name!r}: there are {', '.join(clarion.providers)}")
-        message = _test_message(provider.channel, to)
+        message = _test_message(provider, to)
         outcomes: list[Outcome] = []
         await deliver(provider, [message], clarion.clock.now(), lambda _id, outcome: outcomes.append(outcome))
         return outcomes[0]
@@ -207,21 +208,21 @@ def test_provider(
     sys.exit(0 if outcome.accepted else 1)
 
 
-def _test_message(channel: str, to: str) -> Message:
-    from clarion.model.words import CHANNEL_OF, Channel
+def _test_message(provider: Provider, to: str) -> Message:
+    from clarion.model.words import CHANNEL_OF
 
     now = SystemClock().now()
     event = ids.new_id(now, randomness(10))
     notification = ids.notification_id(event, "test", "test")
-    kinds = [kind for kind, carried in CHANNEL_OF.items() if carried == channel]
+    reached = [kind for kind, carried in CHANNEL_OF.items() if carried is provider.channel and kind in provider.kinds]
     text = "This is a test message of Clarion."
     return Message(
         project=1,
         delivery_id=ids.delivery_id(notification, 0, None),
         notification_id=notification,
         recipient="test",
-        channel=Channel(channel),
-        kind=kinds[0] if kinds else None,
+        channel=provider.channel,
+        kind=reached[0] if reached else None,
         address=to,
         parts={"subject": "Clarion test", "title": "Clarion test", "text": text, "body": text},
         attempt=1,

@@ -186,6 +186,8 @@ class Provider(ABC):
     kinds: frozenset[ContactKind] = frozenset()  #: contact kinds it reaches; empty: it needs no contact point
     limits: Limits
     max_in_flight: int = 100  #: sends at once in a process; whoever calls `carry.deliver` sees to it
+    #: A 429 is about our account. False: about the one address, because users name the servers that are called.
+    throttles_as_one: ClassVar[bool] = True
     idempotent: bool = False  #: the provider itself drops a second message with the same id: resending is safe
     #: Says later what became of a message. True by itself where `receipts_in` or `read_callback` is written.
     sends_receipts: ClassVar[bool] = False

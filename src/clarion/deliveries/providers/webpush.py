@@ -99,6 +99,7 @@ class WebPush(HttpProvider):
     channels = frozenset({Channel.WEB_PUSH})
     kinds = frozenset({ContactKind.WEBPUSH})
     max_in_flight = 512
+    throttles_as_one = False
     limits = Limits(max_body_bytes=MOST_PLAINTEXT, required=(("title", "body"),))
 
     def __init__(self, config: ProviderConfig, services: Services) -> None:
