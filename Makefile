@@ -10,7 +10,7 @@ SERVE ?= --samples
 ARGS ?=
 WORKERS ?= 2
 # What `make run` installs: all that one machine with SQLite or PostgreSQL may want, without what is heavy or rare.
-EXTRAS := postgres redis celery fcm webpush
+EXTRAS := postgres redis celery fcm
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --group build \
 	--no-header --no-emit-index-url --no-emit-find-links --quiet $(if $(UPGRADE),--upgrade)
 
