@@ -12,6 +12,7 @@ import hmac
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 from clarion.clock import SECOND
@@ -96,15 +97,15 @@ class Signer:
 
     def headers(self, url: str, body: bytes, content_type: str, now: int) -> dict[str, str]:
         """All headers of the signed POST. `url` has no query."""
-        stamp = f"{datetime.fromtimestamp(now // SECOND, UTC):%Y%m%dT%H%M%SZ}"
-        signed = {"content-type": " ".join(content_type.split()), "host": _host(url), "x-amz-date": stamp}
+        stamp, (host, path) = _stamp(now // SECOND), _place(url)
+        signed = {"content-type": " ".join(content_type.split()), "host": host, "x-amz-date": stamp}
         if self._token:
             signed["x-amz-security-token"] = self._token
         names = ";".join(signed)  # in alphabetical order as they stand
         request = "\n".join(
             (
                 "POST",
-                quote(urlsplit(url).path or "/", safe="/~"),
+                path,
                 "",
                 *(f"{name}:{value}" for name, value in signed.items()),
                 "",
@@ -137,8 +138,15 @@ def _hmac(key: bytes, text: str) -> bytes:
     return hmac.digest(key, text.encode(), hashlib.sha256)
 
 
-def _host(url: str) -> str:
+@lru_cache(maxsize=64)
+def _stamp(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y%m%dT%H%M%SZ}"
+
+
+@lru_cache(maxsize=64)
+def _place(url: str) -> tuple[str, str]:
+    """The host and the path of a URL, as they are signed."""
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
     usual = parts.port is None or (parts.scheme, parts.port) in (("https", 443), ("http", 80))
-    return host if usual else f"{host}:{parts.port}"
+    return (host if usual else f"{host}:{parts.port}"), quote(parts.path or "/", safe="/~")

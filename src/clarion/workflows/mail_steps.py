@@ -42,8 +42,8 @@ _MENDS = {
     "keywords": "write `tags`",
 }
 _TAG = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_TOKEN = r"[A-Za-z0-9!#$&^_.+-]{1,80}"
-_CONTENT_TYPE = re.compile(rf'{_TOKEN}/{_TOKEN}( *; *{_TOKEN}=({_TOKEN}|"[A-Za-z0-9 _.:+-]*"))*')
+_WORD = r"[A-Za-z0-9!#$&^_.+-]{1,80}"
+_CONTENT_TYPE = re.compile(rf'{_WORD}/{_WORD}( *; *{_WORD}=({_WORD}|"[A-Za-z0-9 _.:+-]*"))*')
 _CID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 #: By the end of the name; all others are application/octet-stream.

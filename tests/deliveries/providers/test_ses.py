@@ -236,11 +236,11 @@ SUBSCRIBE_URL = f"https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscriptio
 
 
 @cache
-def keys(days: int = 365) -> tuple[rsa.RSAPrivateKey, bytes]:
-    """A key, and a certificate that stands for that of SNS."""
+def keys(days: int = 7_300) -> tuple[rsa.RSAPrivateKey, bytes]:
+    """A key, and a certificate that stands for that of SNS; NOW is in the middle of its days."""
     key = rsa.generate_private_key(65537, 2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sns.amazonaws.com")])
-    since = datetime.fromtimestamp((NOW - DAY) / 1000, UTC)
+    since = datetime.fromtimestamp(NOW / 1000, UTC) - timedelta(days=days / 2)
     builder = x509.CertificateBuilder(name, name, key.public_key(), 1, since, since + timedelta(days=days))
     return key, builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
