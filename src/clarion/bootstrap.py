@@ -18,8 +18,10 @@ from clarion.decisions.following import FollowPolicy, FollowTouches
 from clarion.decisions.preview import Previewer
 from clarion.decisions.review import Reviewer
 from clarion.deliveries import recalls
+from clarion.deliveries.board import Board, SwitchProvider, switch_provider
 from clarion.deliveries.chain import ChainPolicy
 from clarion.deliveries.dispatch import Dispatcher
+from clarion.deliveries.health import HealthPolicy
 from clarion.deliveries.http import HttpClient
 from clarion.deliveries.interface import Provider, ProviderConfig, Services
 from clarion.deliveries.links import Links
@@ -31,7 +33,8 @@ from clarion.deliveries.recalls import Recaller
 from clarion.deliveries.receipts import Receipts, RecordReceipts
 from clarion.deliveries.reception import Reception
 from clarion.deliveries.rendering import Renderer
-from clarion.deliveries.routes import Routes
+from clarion.deliveries.reroute import Detour
+from clarion.deliveries.routes import RouteRule, Routes
 from clarion.deliveries.unusable import UnusableAddresses
 from clarion.directory import api_keys, preferences, suppressions, tenants, topics
 from clarion.directory.contacts import AddContacts, Contacts, RemoveContacts
@@ -60,6 +63,7 @@ from clarion.model.errors import Misconfigured
 from clarion.model.ids import Id
 from clarion.model.jobs import DECIDE, Job
 from clarion.model.words import Channel, Priority, Role
+from clarion.projections.queries import recent_latency
 from clarion.projections.runner import PROJECTORS, Projections
 from clarion.security.encryption import (
     KeyRing,
@@ -118,7 +122,6 @@ class Clarion:
         self.addresses = UnusableAddresses(self.vault, settings.deliveries.disable_endpoints_after_hours * HOUR)
         self._cancelling = Cancelling(limits)
         self.bus = CommandBus(self._handlers(), db.write)
-        self.reception = Reception(db, self.bus, clock, limits.observe)
         self.keys = api_keys.Keys(db, clock)
         self.links = Links(settings.url, ring, clock)
         self.outbox = Outbox(db, self.vault)
@@ -129,7 +132,12 @@ class Clarion:
             store_outbox=self.outbox.store, callback_url=self.callback_url, receive=self.receive,
         )  # fmt: skip
         self.providers = _providers(settings, services, providers)
-        self.routes = Routes(self.providers, settings.chains)
+        disabled = frozenset(p.name for p in settings.providers if not p.enabled)
+        self.board = Board(db, clock, limits, self.providers, _health_policy(settings), self.bus.send, disabled)
+        self.reception = Reception(db, self.bus, clock, self.board.observe)
+        rules = {p.name: RouteRule(weight=p.weight, when=p.when) for p in settings.providers}
+        self.routes = Routes(self.providers, settings.chains, self.board, rules, clock.now)
+        self.detour = Detour(db, clock, self.routes, self.catalogue, self.providers, self.announce)
         self.contexts = Contexts(
             self.catalogue,
             self._open_data,
@@ -180,6 +188,7 @@ class Clarion:
             suppressions.LiftSuppressions: suppressions.lift_suppressions,
             tenants.PutTenants: tenants.put_tenants,
             RecordReceipts: Receipts(self.addresses).record,
+            SwitchProvider: switch_provider,
             TouchNotifications: self._touch,
             ReadAll: self._read_all,
             StoreWorkflows: self.catalogue.store,
@@ -261,13 +270,14 @@ class Clarion:
             max_delay_ms=round(chain.max_delay_seconds * SECOND),
         )
         outcomes = Outcomes(
-            self.db, self.clock, self.routes.chain_of, policy, self.addresses, self.limits,
+            self.db, self.clock, self.routes, policy, self.addresses, self.limits,
             self._on_unknown, self.providers, self.reception,
         )  # fmt: skip
         renderer = Renderer(self.db, self.vault, self.catalogue, self._open_data, self.links)
-        pace = Pace(self.limits, {p.name: p.rate_per_second for p in self.settings.providers if p.rate_per_second})
+        rates = {p.name: p.rate_per_second for p in self.settings.providers if p.rate_per_second}
+        pace = Pace(self.limits, rates, self.board)
         dispatcher = Dispatcher(
-            self.db, self.clock, self.providers, renderer, outcomes, self.workers, self.announce,
+            self.db, self.clock, self.providers, renderer, outcomes, self.workers, self.detour,
             self.settings.deliveries.max_in_flight, pace,
         )  # fmt: skip
         recaller = Recaller(self.db, self.clock, self.catalogue, renderer, self.providers, pace)
@@ -275,7 +285,7 @@ class Clarion:
 
     def _sweeper(self, outcomes: Outcomes, alone: bool) -> Sweeper:
         hours = self.settings.deliveries.unknown_ttl_hours
-        return Sweeper(self.db, self.clock, self.workers, outcomes, self.reception, hours, alone)
+        return Sweeper(self.db, self.clock, self.workers, outcomes, self.reception, self.detour, hours, alone)
 
     def _embedded(self) -> Engine:
         """Everything in this process."""
@@ -367,6 +377,26 @@ class Clarion:
     async def _announce_events(self, accepted: Sequence[Accepted]) -> None:
         await self.announce([Job(DECIDE, priority) for priority in sorted({a.priority for a in accepted})])
 
+    async def standing(self) -> list[dict[str, Any]]:
+        """How every provider stands, now."""
+        await self.board.refresh()
+        now = self.clock.now()
+        took = await self.db.read(lambda tx: recent_latency(tx, now))
+        return [
+            {
+                "name": name,
+                "kind": provider.kind,
+                "channel": provider.channel.value,
+                "state": self.board.standing(name).value,
+                "success_rate": self.board.rate(name),
+                "samples": self.board.health(name).samples,
+                "latency_ms": took.get(name),
+                "since": self.board.state(name).since or None,
+                "paused_until": now + left if (left := self.board.pause_left(name, now)) else None,
+            }
+            for name, provider in self.providers.items()
+        ]
+
     def callback_url(self, provider: str) -> str:
         """Where a provider of this name reports to."""
         return f"{self.settings.url}/v1/callbacks/{provider}"
@@ -397,6 +427,15 @@ class Clarion:
     async def _on_unknown(self, project: int, key: str, version: int) -> str:
         workflow = await self.db.read(lambda tx: self.catalogue.version(tx, project, key, version))
         return workflow.on_unknown
+
+
+def _health_policy(settings: Settings) -> HealthPolicy:
+    chain = settings.chain_policy
+    return HealthPolicy(
+        min_success_rate=chain.min_success_rate,
+        min_samples=chain.min_samples,
+        probe_interval_ms=round(chain.probe_interval_seconds * SECOND),
+    )
 
 
 async def _limits(settings: Settings, db: Database, clock: Clock) -> LimitsStore:

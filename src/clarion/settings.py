@@ -28,6 +28,9 @@ class ProviderSettings(_Section, frozen=True, kw_only=True, forbid_unknown_field
     channel: Channel
     base_url: str | None = None
     rate_per_second: float | None = None
+    weight: int | None = None
+    when: dict[str, tuple[str, ...]] = {}
+    enabled: bool = True
     config: dict[str, Any] = {}
 
     def __repr__(self) -> str:
@@ -265,7 +268,18 @@ def _check_retention(kept: Retention) -> None:
         raise Misconfigured("[retention] notification_days is less than event_days: notifications outlive their events")
 
 
+#: What the conditions of a provider may ask for.
+CONDITIONS = ("country", "tenant", "category", "workflow")
+
+
 def _check_providers(settings: Settings) -> None:
+    for provider in settings.providers:
+        if strange := sorted(set(provider.when) - set(CONDITIONS)):
+            raise Misconfigured(
+                f"provider {provider.name!r}: when asks for {strange[0]!r}; it may ask for {', '.join(CONDITIONS)}"
+            )
+        if provider.weight is not None and provider.weight < 0:
+            raise Misconfigured(f"provider {provider.name!r}: weight is a whole number from 0")
     names = [p.name for p in settings.providers]
     if twice := {n for n in names if names.count(n) > 1}:
         raise Misconfigured(f"two providers are named {', '.join(sorted(twice))}: names are unique")

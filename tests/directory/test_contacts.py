@@ -141,9 +141,9 @@ async def test_deliveries_get_addresses_in_clear_by_set(desk: Desk) -> None:
 
     opened = await desk.db.read(lambda tx: open_contacts(tx, desk.vault, 1, pairs))
     assert {at: tuple(contact) for at, contact in opened.items()} == {
-        push: (ContactKind.FCM, "t1", "de"),
-        email["ada"]: (ContactKind.EMAIL, "ada@example.com", None),
-        email["bea"]: (ContactKind.EMAIL, "bea@example.com", None),
+        push: (ContactKind.FCM, "t1", "de", None),
+        email["ada"]: (ContactKind.EMAIL, "ada@example.com", None, None),
+        email["bea"]: (ContactKind.EMAIL, "bea@example.com", None, None),
     }
     await desk.erase("ada")
     assert (await desk.db.read(lambda tx: open_contacts(tx, desk.vault, 1, pairs))).keys() == {email["bea"]}

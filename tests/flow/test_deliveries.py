@@ -188,7 +188,7 @@ async def test_a_hanging_provider_slows_no_other(ada: Installation) -> None:
 
 async def test_what_a_dead_worker_was_sending_is_settled_as_uncertain(ada: Installation) -> None:
     # Given a delivery under the lease of a worker that is no more
-    ada.providers["first"].answer = one_after_another(failed(OutcomeKind.THROTTLED, "429", retry_after=60_000))
+    ada.providers["first"].answer = one_after_another(failed(OutcomeKind.TRANSIENT, "503", retry_after=60_000))
     event = await ada.event("note", recipients=["ada"], data={"n": 1})
 
     async def attempted() -> bool:
@@ -203,7 +203,7 @@ async def test_what_a_dead_worker_was_sending_is_settled_as_uncertain(ada: Insta
 
     # Then nobody knows whether it left, and it is sent again, marked
     attempts = found["deliveries"][0]["attempts"]
-    assert [a["outcome"] for a in attempts] == ["throttled", "uncertain", "accepted"]
+    assert [a["outcome"] for a in attempts] == ["transient", "uncertain", "accepted"]
     assert attempts[-1]["possible_duplicate"] is True
 
 

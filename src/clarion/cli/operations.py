@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -164,16 +164,29 @@ def _instant(text: str) -> int:
 
 @providers.command("list")
 def list_providers(context: typer.Context, as_json: AsJson = False) -> None:
-    """Lists the providers of the settings, in the order of their chains."""
+    """Lists the providers of the settings with how they stand and their delivery rate.
 
-    async def work(clarion: Clarion) -> list[tuple[str, str, str]]:
-        return [(p.channel.value, name, p.kind) for name, p in clarion.providers.items()]
+    Without Redis the rate is known to the serving process alone: ask `GET /v1/providers`.
+    """
 
-    rows = asyncio.run(_with(context, work))
+    async def work(clarion: Clarion) -> list[dict[str, Any]]:
+        return await clarion.standing()
+
+    found = asyncio.run(_with(context, work))
     if as_json:
-        say_json({"items": [dict(zip(("channel", "name", "kind"), row, strict=True)) for row in rows]})
-    else:
-        table(("CHANNEL", "PROVIDER", "KIND"), sorted(rows), "no providers")
+        say_json({"items": found})
+        return
+    rows = [
+        (
+            p["channel"],
+            p["name"],
+            p["kind"],
+            p["state"],
+            f"{p['success_rate']:.1%} of {p['samples']}" if p["samples"] else "",
+        )
+        for p in found
+    ]
+    table(("CHANNEL", "PROVIDER", "KIND", "STATE", "RATE"), sorted(rows), "no providers")
 
 
 @providers.command("test")

@@ -9,13 +9,14 @@ from clarion.decisions.buckets import SPREAD_REASONS, Seat, spread_of
 from clarion.ledger.facts import NotificationDecided
 from clarion.model import ids
 from clarion.model.decision import Context, Decided, Verdict
+from clarion.model.delivery import Routing
 from clarion.model.ids import Id
 from clarion.model.people import ContactPoint
-from clarion.model.words import Channel, ContactKind, DeliveryState, Priority, Reason, VerdictKind
+from clarion.model.words import Channel, DeliveryState, Priority, Reason, VerdictKind
 from clarion.storage import Tx, tables
 
-#: The provider that a channel's next message for a kind of contact point goes to (kind None: in_app).
-Route = Callable[[Channel, ContactKind | None], str]
+#: The provider that a delivery goes to, as things stand.
+Route = Callable[[Routing], str]
 
 NOTIFICATION = (
     "project", "id", "event_id", "workflow", "version", "recipient", "tenant", "category", "created_at",
@@ -94,7 +95,7 @@ def _record_one(decided: Decided, now: int, route: Route, spread: int, seats: Ma
             contact_id = None if contact is None else contact.id
             delivery = ids.delivery_id(notification, verdict.step, contact_id)
             deliver = verdict.verdict is VerdictKind.DELIVER
-            provider = route(verdict.channel, None if contact is None else contact.kind) if deliver else None
+            provider = route(routing_of(context, verdict.channel, contact, delivery)) if deliver else None
             if provider is not None:
                 out.due.add((provider, priority))
             out.deliveries.append(
@@ -107,6 +108,13 @@ def _record_one(decided: Decided, now: int, route: Route, spread: int, seats: Ma
             shown.append(ids.show(ids.DELIVERY, delivery))
         told.append(row_of(verdict, shown))
     out.facts.append(decided_fact(context, notification, told, now))
+
+
+def routing_of(context: Context, channel: Channel, contact: ContactPoint | None, delivery: Id) -> Routing:
+    """What the choice of a provider for a delivery may depend on."""
+    kind, country = (None, None) if contact is None else (contact.kind, contact.country)
+    workflow = context.workflow
+    return Routing(channel, kind, delivery, workflow.key, workflow.category, context.event.tenant, country)
 
 
 def decided_fact(

@@ -16,7 +16,7 @@ from clarion.clock import Clock
 from clarion.decisions.buckets import Seat, join, slot_of
 from clarion.decisions.contexts import Contexts, of_digest
 from clarion.decisions.driver import Announce, SlotsForgotten, by_urgency
-from clarion.decisions.recording import DELIVERY, Route, decided_fact, due_at, row_of, state_of
+from clarion.decisions.recording import DELIVERY, Route, decided_fact, due_at, routing_of, row_of, state_of
 from clarion.decisions.rules import candidates, verdicts
 from clarion.ledger.facts import NotificationDecided
 from clarion.limits.interface import Grants, LimitsStore
@@ -206,11 +206,11 @@ class Reviewer:
             fields = self._fields(w, delivery, mine, contact, now)
             changes.updated.append((event.project, delivery, *fields, gathered_in))
             if mine.verdict is VerdictKind.DELIVER:
-                changes.due.add((self._provider(mine, contact), w.priority))
+                changes.due.add((self._provider(w, mine, contact, delivery), w.priority))
         changes.facts.append(decided_fact(w.context, notification, [row_of(verdict, shown)], now, w.why))
 
-    def _provider(self, verdict: Verdict, contact: ContactPoint | None) -> str:
-        return self._route(verdict.channel, None if contact is None else contact.kind)
+    def _provider(self, w: Waiting, verdict: Verdict, contact: ContactPoint | None, delivery: Id) -> str:
+        return self._route(routing_of(w.context, verdict.channel, contact, delivery))
 
     def _fields(
         self, w: Waiting, delivery: Id, verdict: Verdict, contact: ContactPoint | None, now: int
@@ -221,7 +221,7 @@ class Reviewer:
             state_of(verdict).value,
             verdict.reason and verdict.reason.value,
             due_at(verdict, delivery, now, self._spread),
-            self._provider(verdict, contact) if deliver else None,
+            self._provider(w, verdict, contact, delivery) if deliver else None,
             w.context.policy_version,
             now if deliver and verdict.owner else None,
             now if verdict.verdict is VerdictKind.SUPPRESS else None,

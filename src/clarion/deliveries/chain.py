@@ -11,6 +11,7 @@ primary -> `retries` further tries, exponential backoff, full jitter -> the next
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -42,7 +43,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """Where a delivery stands after the attempt whose outcome is asked about; the counts include that attempt."""
 
     provider: str  #: the one just tried
-    chain: tuple[str, ...]  #: the providers that reach the contact point's kind, in the order of the settings
+    chain: tuple[str, ...]  #: the providers that it may go to; after this one those that haven't given it up
     attempts: int  #: over all providers
     provider_attempts: int  #: with this provider: the counted ones before, and this one
     delivery: Id
@@ -51,6 +52,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     on_unknown: str = "resend"  #: resend | hold
     possible_duplicate: bool = False  #: an earlier attempt was uncertain
     idempotent: bool = False  #: the provider drops a second message with the same id
+    probe: bool = False  #: one attempt with a demoted provider: what fails goes to the next one without a retry
 
 
 class Settled(NamedTuple):
@@ -100,7 +102,7 @@ def after(outcome: Outcome, standing: Standing, policy: ChainPolicy, now: int) -
 
 def _again(standing: Standing, policy: ChainPolicy, now: int) -> RetryAt | None:
     """The same provider after a backoff with full jitter; None if its retries are used up."""
-    if standing.provider_attempts > policy.retries:
+    if standing.provider_attempts > policy.retries or _is_probe(standing):
         return None
     delay = jitter(standing.delivery, standing.attempts) * _backoff(standing.provider_attempts, policy)
     return RetryAt(standing.provider, now + int(delay), possible_duplicate=standing.possible_duplicate)
@@ -125,7 +127,7 @@ def _after_uncertain(standing: Standing, policy: ChainPolicy, now: int) -> Next:
 
 def _after_wait(asked: int, standing: Standing, policy: ChainPolicy, now: int) -> Next:
     """As long as the provider asks and a little more, so that not all come back at once; at least half a backoff."""
-    patient = standing.attempts < THROTTLED_BEFORE_NEXT and asked <= policy.max_delay_ms
+    patient = standing.attempts < THROTTLED_BEFORE_NEXT and asked <= policy.max_delay_ms and not _is_probe(standing)
     if _following(standing) and not patient:
         return _next_provider(standing, now)
     spread = jitter(standing.delivery, standing.attempts)
@@ -134,6 +136,23 @@ def _after_wait(asked: int, standing: Standing, policy: ChainPolicy, now: int) -
     if at - standing.accepted_at > LONGEST_WAIT and standing.attempts >= LEAST_PATIENCE:
         return Settled(DeliveryState.FAILED, Reason.RETRIES_EXHAUSTED)
     return RetryAt(standing.provider, at, counted=False, possible_duplicate=standing.possible_duplicate)
+
+
+def pause_for(outcomes: Sequence[Outcome], policy: ChainPolicy) -> int:
+    """ms for which all workers leave a provider alone after these outcomes; 0: it isn't too fast for it.
+
+    As long as it asks for, but no longer than a wait between tries; without a word, a moment, if it throttled at least
+    half of them: one throttled message may be one device's affair.
+    """
+    throttled = [o for o in outcomes if o.kind is OutcomeKind.THROTTLED]
+    asked = max((o.retry_after for o in throttled if o.retry_after is not None), default=0)
+    if asked:
+        return min(asked, policy.max_delay_ms)
+    return policy.base_delay_ms if 2 * len(throttled) >= len(outcomes) > 0 else 0
+
+
+def _is_probe(standing: Standing) -> bool:
+    return standing.probe and bool(_following(standing))
 
 
 def _following(standing: Standing) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ HELD = HOUR
 
 _CLAIMED = (
     "project, id, notification_id, step, channel, priority, contact_id, provider, attempts, provider_attempts, "
-    "possible_duplicate"
+    "possible_duplicate, tried"
 )
 _NOTIFICATIONS = (
     "SELECT n.project, n.id, n.event_id, n.workflow, n.version, n.recipient, n.tenant, n.category, e.expires_at, "
@@ -55,6 +55,7 @@ class Claimed(NamedTuple):
     attempts: int  #: before this one
     provider_attempts: int  #: counted ones with this provider, before this one
     possible_duplicate: bool
+    tried: tuple[str, ...] = ()  #: the providers that have given it up
 
 
 class Claims(NamedTuple):
@@ -178,6 +179,7 @@ def _claimed(row: Row, n: Row) -> Claimed:
         attempts=row["attempts"],
         provider_attempts=row["provider_attempts"],
         possible_duplicate=bool(row["possible_duplicate"]),
+        tried=tuple((row["tried"] or "").split()),
     )
 
 
@@ -199,11 +201,11 @@ async def described(tx: Tx, rows: Sequence[Row]) -> list[Claimed]:
     return [_claimed(row, notifications[row["project"], bytes(row["notification_id"])]) for row in rows]
 
 
-async def kinds_of(tx: Tx, claimed: Sequence[Claimed]) -> dict[tuple[int, Id | None], ContactKind]:
-    """What kind of contact point each one is for, by project and contact point."""
+async def reached_by(tx: Tx, claimed: Sequence[Claimed]) -> dict[tuple[int, Id | None], tuple[ContactKind, str | None]]:
+    """Kind and country of the contact point that each one is for, by project and contact point."""
     rows = await tx.fetch(
-        "SELECT project, id, kind FROM contact_points WHERE project IN :projects AND recipient IN :recipients",
+        "SELECT project, id, kind, country FROM contact_points WHERE project IN :projects AND recipient IN :recipients",
         projects=sorted({c.project for c in claimed}),
         recipients=sorted({c.recipient for c in claimed}),
     )
-    return {(r["project"], bytes(r["id"])): ContactKind(r["kind"]) for r in rows}
+    return {(r["project"], bytes(r["id"])): (ContactKind(r["kind"]), r["country"]) for r in rows}

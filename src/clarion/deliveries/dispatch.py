@@ -7,7 +7,7 @@ critical and high priorities.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -21,12 +21,13 @@ from clarion.deliveries.interface import Provider, Report
 from clarion.deliveries.outcomes import Attempt, Outcomes
 from clarion.deliveries.pace import Pace
 from clarion.deliveries.rendering import Ready, Renderer
+from clarion.deliveries.reroute import MOST, Detour
 from clarion.model.delivery import Message, Outcome, failed
 from clarion.model.errors import Unavailable
 from clarion.model.ids import Id
 from clarion.model.jobs import REVIEW, Job
 from clarion.model.words import OutcomeKind, Priority
-from clarion.storage import Database, Lane
+from clarion.storage import Database, Lane, Tx
 
 log = structlog.get_logger("clarion.deliveries")
 
@@ -34,6 +35,8 @@ log = structlog.get_logger("clarion.deliveries")
 SHARED_ROOM = 0.8
 #: A claim smaller than this waits for more room, unless everything in flight has ended.
 LEAST_CLAIM = 8
+#: Batches that one round moves away from a demoted provider at most; its own claims move more.
+MOST_MOVES = 10
 URGENT = (int(Priority.critical), int(Priority.high))
 
 
@@ -57,12 +60,12 @@ class Dispatcher:
         renderer: Renderer,
         outcomes: Outcomes,
         lease: Lease,
-        announce: Callable[[Sequence[Job]], Awaitable[None]],
+        detour: Detour,
         max_in_flight: int,
         pace: Pace,
     ) -> None:
         self._db, self._clock, self.providers, self._renderer = db, clock, providers, renderer
-        self._outcomes, self._lease, self._announce, self._pace = outcomes, lease, announce, pace
+        self._outcomes, self._lease, self._detour, self._pace = outcomes, lease, detour, pace
         self._most = {name: min(max_in_flight, p.max_in_flight) for name, p in providers.items()}
         self._in_flight = dict.fromkeys(providers, 0)
         self._bells: dict[str, Callable[[], None]] = {}
@@ -113,6 +116,8 @@ class Dispatcher:
         if (wait := self._pace.wait(provider, now)) > 0:  # its rate is used up: come back when it isn't
             asyncio.get_running_loop().call_later(wait / 1000, self._bells.get(provider, lambda: None))
             return 0
+        if self._detour.wanted(provider) and (moved := await self._detour.leave(provider)):
+            return moved
         burst = self._pace.burst(provider)
         rooms = {p: min(free if p in URGENT else shared, burst) for p in hints}
         began = monotonic()
@@ -127,16 +132,46 @@ class Dispatcher:
             raise
         self._hints[provider] |= claims.more
         if claims.stale:
-            await self._announce([Job(REVIEW, Priority.normal)])
+            await self._detour.announce([Job(REVIEW, Priority.normal)])
         if claims.taken:
             meters.batch("claim", len(claims.taken), monotonic() - began)
-            self._in_flight[provider] += len(claims.taken)
-            task = asyncio.create_task(self._send(self.providers[provider], claims, lease, now))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(provider, claims, lease, now)
         return len(claims.taken) + claims.stale
 
-    async def _send(self, provider: Provider, claims: Claims, lease: Id, claimed_at: int) -> None:
+    def _begin(self, provider: str, claims: Claims, lease: Id, now: int, *, probe: bool = False) -> None:
+        self._in_flight[provider] += len(claims.taken)
+        task = asyncio.create_task(self._send(self.providers[provider], claims, lease, now, probe=probe))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def tend(self) -> None:
+        """One round of looking after the providers: their figures, what waits for the demoted ones, their probes."""
+        board, now = self._detour.board, self._clock.now()
+        await board.refresh()
+        await board.judge()
+        for provider in filter(board.is_demoted, self.providers):
+            for _ in range(MOST_MOVES):
+                if await self._detour.leave(provider) < MOST:
+                    break
+        for provider in board.probe_due(now):
+            await self._probe(provider, now)
+
+    async def _probe(self, provider: str, now: int) -> None:
+        """Tries one delivery with a demoted provider, if no other worker does."""
+        if self._stopping or not self._lease.alive():
+            return
+        lease = self._lease.id
+
+        async def work(tx: Tx) -> Claims | None:
+            if not await self._detour.bring_probe(tx, provider, now):
+                return None
+            return await claim(tx, provider, {int(p): 1 for p in Priority}, lease, now, self._pace.limits)
+
+        claims = await self._db.write(work, Lane.OUTCOMES)
+        if claims is not None and claims.taken:
+            self._begin(provider, claims, lease, now, probe=True)
+
+    async def _send(self, provider: Provider, claims: Claims, lease: Id, claimed_at: int, *, probe: bool) -> None:
         """Carries a batch to its provider. Every claimed delivery that isn't decided again gets exactly one report."""
         left = {c.id: c for c in claims.taken}
         started = self._clock.now()
@@ -144,7 +179,7 @@ class Dispatcher:
         def report(delivery: Id, outcome: Outcome) -> None:
             c = left.pop(delivery, None)
             if c is not None:
-                self._outcomes.report(self._attempt(c, outcome, started, ready.get(delivery)), lease)
+                self._outcomes.report(self._attempt(c, outcome, started, ready.get(delivery), probe), lease)
 
         ready: dict[Id, Ready] = {}
         try:
@@ -191,7 +226,7 @@ class Dispatcher:
             if r.problem is not None:
                 report(delivery, r.problem)
 
-    def _attempt(self, c: Claimed, outcome: Outcome, started: int, ready: Ready | None) -> Attempt:
+    def _attempt(self, c: Claimed, outcome: Outcome, started: int, ready: Ready | None, probe: bool) -> Attempt:
         return Attempt(
             claimed=c,
             outcome=outcome,
@@ -200,6 +235,9 @@ class Dispatcher:
             kind=ready.kind if ready else None,
             on_unknown=ready.on_unknown if ready else "resend",
             expires_at=ready.expires_at if ready else None,
+            failover_after=ready.failover_after if ready else None,
+            country=ready.country if ready else None,
+            probe=probe,
         )
 
     def _give_room(self, provider: str, count: int) -> None:

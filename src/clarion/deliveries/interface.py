@@ -189,6 +189,8 @@ class Provider(ABC):
     #: A 429 is about our account. False: about the one address, because users name the servers that are called.
     throttles_as_one: ClassVar[bool] = True
     idempotent: bool = False  #: the provider itself drops a second message with the same id: resending is safe
+    #: Each address is a server of its own (webhooks): what one of them answers isn't counted in the provider's health.
+    many_servers: ClassVar[bool] = False
     #: Says later what became of a message. True by itself where `receipts_in` or `read_callback` is written.
     sends_receipts: ClassVar[bool] = False
 

@@ -6,7 +6,7 @@ The lease stands in every WHERE: an outcome that comes after its worker was decl
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -16,21 +16,21 @@ import structlog
 from clarion import meters
 from clarion.clock import Clock, monotonic
 from clarion.deliveries.carry import CRASHED
-from clarion.deliveries.chain import ChainPolicy, Next, RetryAt, Settled, Standing, after
-from clarion.deliveries.claim import Claimed, kinds_of, leased
+from clarion.deliveries.chain import ChainPolicy, Next, RetryAt, Settled, Standing, after, pause_for
+from clarion.deliveries.claim import Claimed, leased, reached_by
 from clarion.deliveries.early import taken
 from clarion.deliveries.endpoints import Tried
 from clarion.deliveries.interface import ABORTED, PAYLOAD_INVALID, Provider
 from clarion.deliveries.receipts import Recorded
 from clarion.deliveries.reception import Reception
+from clarion.deliveries.routes import Routes
 from clarion.deliveries.unusable import Unusable
 from clarion.ledger.facts import DeliveryAttempted, DeliverySettled
 from clarion.limits.interface import LimitsStore
 from clarion.limits.unused import Ended, give_back
 from clarion.model import ids
 from clarion.model.decision import SlotRequest
-from clarion.model.delivery import Outcome, failed
-from clarion.model.errors import Unavailable
+from clarion.model.delivery import Outcome, Routing, failed
 from clarion.model.ids import Id
 from clarion.model.words import Channel, ContactKind, DeliveryState, OutcomeKind, Reason
 from clarion.storage import Database, Lane, Tx, tables
@@ -42,7 +42,7 @@ CHUNK = 500
 
 _UPDATED = (
     "state", "reason", "due_at", "provider", "attempts", "provider_attempts", "possible_duplicate", "lease",
-    "reference", "settled_at",
+    "reference", "tried", "settled_at",
 )  # fmt: skip
 
 
@@ -56,6 +56,9 @@ class Attempt(NamedTuple):
     kind: ContactKind | None
     on_unknown: str
     expires_at: int | None
+    failover_after: int | None = None  #: ms that a receipt may take
+    country: str | None = None  #: of the contact point
+    probe: bool = False  #: made to see whether a demoted provider is well again
 
 
 class Stored(NamedTuple):
@@ -72,9 +75,6 @@ class Addresses(Protocol):
     async def note_endpoints(self, tx: Tx, tried: Sequence[Tried], now: int) -> None: ...
 
 
-ChainOf = Callable[[Channel, ContactKind | None], tuple[str, ...]]
-
-
 class Outcomes:
     """Records attempts. `room` is told a provider's name and how many of its deliveries are no longer in flight."""
 
@@ -82,7 +82,7 @@ class Outcomes:
         self,
         db: Database,
         clock: Clock,
-        chain_of: ChainOf,
+        routes: Routes,
         policy: ChainPolicy,
         addresses: Addresses,
         limits: LimitsStore,
@@ -90,9 +90,9 @@ class Outcomes:
         providers: Mapping[str, Provider],
         reception: Reception,
     ) -> None:
-        self._db, self._clock, self._chain_of, self._policy = db, clock, chain_of, policy
+        self._db, self._clock, self._routes, self._policy = db, clock, routes, policy
         self._addresses, self._limits, self._on_unknown = addresses, limits, on_unknown
-        self._reception = reception
+        self._board, self._reception = routes.board, reception
         self._idempotent = frozenset(name for name, p in providers.items() if p.idempotent)
         self._heard_of = frozenset(name for name, p in providers.items() if p.sends_receipts)
         self._waiting: list[tuple[Attempt, Id]] = []
@@ -131,19 +131,22 @@ class Outcomes:
         meters.batch("record", len(chunk), monotonic() - started)
         for (provider, outcome), count in Counter((a.claimed.provider, a.outcome.kind.value) for a, _ in chunk).items():
             meters.ATTEMPTS.labels(provider, outcome).inc(count)
-        for provider in {a.claimed.provider for a, _ in chunk}:
-            kinds = [a.outcome.kind for a, _ in chunk if a.claimed.provider == provider]
-            good = kinds.count(OutcomeKind.ACCEPTED)
-            bad = sum(kinds.count(k) for k in _FAULTS)
-            if good or bad:
-                await self._observed(provider, good, bad, now)
         await self._follow_up(stored, now)
+        by_provider: dict[str, list[Attempt]] = defaultdict(list)
+        for attempt, _ in chunk:
+            by_provider[attempt.claimed.provider].append(attempt)
+        for provider, attempts in by_provider.items():
+            await self._tell_board(provider, attempts, now)
 
-    async def _observed(self, provider: str, good: int, bad: int, now: int) -> None:
-        try:
-            await self._limits.observe(provider, good, bad, now)
-        except Unavailable as error:  # the outcomes are stored: a figure is no reason to store them again
-            log.warning("provider health can't be counted now", provider=provider, error=str(error))
+    async def _tell_board(self, provider: str, attempts: Sequence[Attempt], now: int) -> None:
+        """What the attempts of a chunk say of the provider's health."""
+        kinds = [a.outcome.kind for a in attempts]
+        await self._board.ended(provider, kinds, now)
+        for attempt in attempts:
+            if attempt.probe:
+                await self._board.probed(provider, attempt.outcome.kind, now)
+        if wait := pause_for([a.outcome for a in attempts], self._policy):
+            await self._board.pause(provider, now + wait)
 
     async def _follow_up(self, stored: Stored, now: int) -> None:
         """What follows once it is committed."""
@@ -178,7 +181,7 @@ class Outcomes:
                 unsent.append(Ended(c.project, c.recipient, c.notification_id, c.step, c.channel, c.workflow))
             if c.provider in self._heard_of:
                 told.append(attempt)
-            rows.append(_row(attempt, step, now, keeps_reference=c.provider in self._heard_of))
+            rows.append(_row(attempt, step, now, heard_of=c.provider in self._heard_of))
             facts.append(_fact(attempt, step))
             if attempt.outcome.kind in _UNUSABLE and c.contact_id is not None:
                 unusable.append(_unusable(attempt, c.contact_id))
@@ -205,7 +208,7 @@ class Outcomes:
         c = attempt.claimed
         standing = Standing(
             provider=c.provider,
-            chain=self._chain_of(c.channel, attempt.kind),
+            chain=self._routes.after(c.provider, _routing(attempt), c.tried),
             attempts=c.attempts + 1,
             provider_attempts=c.provider_attempts + 1,
             delivery=c.id,
@@ -214,6 +217,7 @@ class Outcomes:
             on_unknown=attempt.on_unknown,
             possible_duplicate=c.possible_duplicate,
             idempotent=c.provider in self._idempotent,
+            probe=attempt.probe,
         )
         return after(attempt.outcome, standing, self._policy, now)
 
@@ -222,11 +226,12 @@ class Outcomes:
         while claimed := await self._db.read(lambda tx: leased(tx, lease, CHUNK)):
             now = self._clock.now()
             lost = failed(OutcomeKind.UNCERTAIN, "lease_lost", "the worker ended while it was sending")
-            kinds = await self._db.read(lambda tx, c=claimed: kinds_of(tx, c))  # type: ignore[misc]
-            chunk = [
-                (Attempt(c, lost, now, now, kinds.get((c.project, c.contact_id)), await self._held(c), None), lease)
-                for c in claimed
-            ]
+            reached = await self._db.read(lambda tx, c=claimed: reached_by(tx, c))  # type: ignore[misc]
+            chunk = []
+            for c in claimed:
+                kind, country = reached.get((c.project, c.contact_id), (None, None))
+                attempt = Attempt(c, lost, now, now, kind, await self._held(c), None, country=country)
+                chunk.append((attempt, lease))
             await self._follow_up(await self._db.write(partial(self.record, chunk=chunk, now=now), Lane.OUTCOMES), now)
 
     async def _held(self, c: Claimed) -> str:
@@ -270,7 +275,6 @@ _UNKNOWN = (
     "JOIN notifications n ON n.project = d.project AND n.id = d.notification_id "
     "WHERE d.state = 'unknown' AND d.settled_at < :before ORDER BY d.settled_at LIMIT :most"
 )
-_FAULTS = (OutcomeKind.TRANSIENT, OutcomeKind.UNCERTAIN, OutcomeKind.MISCONFIGURED)
 _UNSENT = frozenset({DeliveryState.FAILED, DeliveryState.EXPIRED})
 _UNUSABLE = frozenset({OutcomeKind.BAD_ADDRESS, OutcomeKind.OPTED_OUT})
 
@@ -293,20 +297,31 @@ def _unusable(attempt: Attempt, contact: Id) -> Unusable:
     )
 
 
-def _row(attempt: Attempt, step: Next, now: int, *, keeps_reference: bool) -> tuple[Any, ...]:
+def _routing(attempt: Attempt) -> Routing:
     c = attempt.claimed
-    reference = attempt.outcome.reference if keeps_reference else None
+    return Routing(c.channel, attempt.kind, c.id, c.workflow, c.category, c.tenant, attempt.country)
+
+
+def _row(attempt: Attempt, step: Next, now: int, *, heard_of: bool) -> tuple[Any, ...]:
+    """The row after an attempt; `heard_of`: the provider will say more of it."""
+    c = attempt.claimed
+    reference = attempt.outcome.reference if heard_of else None
+    tried = " ".join(c.tried) or None
     if isinstance(step, Settled):
         reason = step.reason and step.reason.value
+        watched = attempt.failover_after is not None and heard_of and step.state is DeliveryState.SENT
+        due_at = now + attempt.failover_after if watched and attempt.failover_after is not None else None
+        doubt = c.possible_duplicate or attempt.outcome.kind is OutcomeKind.UNCERTAIN
         return (
-            c.project, c.id, step.state.value, reason, None, c.provider, c.attempts + 1, c.provider_attempts + 1,
-            c.possible_duplicate or attempt.outcome.kind is OutcomeKind.UNCERTAIN, None, reference, now,
+            c.project, c.id, step.state.value, reason, due_at, c.provider, c.attempts + 1, c.provider_attempts + 1,
+            doubt, None, reference, tried, now,
         )  # fmt: skip
     same = step.provider == c.provider
     counted = (c.provider_attempts + (1 if step.counted else 0)) if same else 0
     return (
         c.project, c.id, DeliveryState.PENDING.value, None, step.at, step.provider, c.attempts + 1, counted,
-        c.possible_duplicate or step.possible_duplicate, None, None, None,
+        c.possible_duplicate or step.possible_duplicate, None, None,
+        tried if same else " ".join((*c.tried, c.provider)), None,
     )  # fmt: skip
 
 

@@ -1,10 +1,14 @@
-"""The pace of a provider: never over its `rate_per_second`, over all workers. What is over it isn't claimed."""
+"""The pace of a provider: never over its `rate_per_second`, over all workers, and nothing while it asked for a pause.
+
+What is over it isn't claimed: it waits as a row, and holds no worker.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from clarion.deliveries.board import Board
 from clarion.limits.interface import LimitsStore
 from clarion.model.delivery import Message
 
@@ -15,13 +19,13 @@ BURST = 0.1
 class Pace:
     """Gives turns. A provider without a rate has as many as it likes."""
 
-    def __init__(self, limits: LimitsStore, rates: Mapping[str, float]) -> None:
-        self.limits, self._rates = limits, rates
+    def __init__(self, limits: LimitsStore, rates: Mapping[str, float], board: Board) -> None:
+        self.limits, self._rates, self._board = limits, rates, board
         self._busy_until: dict[str, int] = {}
 
     def wait(self, provider: str, now: int) -> int:
-        """ms until a claim makes sense: turns given before are taken by then."""
-        return self._busy_until.get(provider, 0) - now
+        """ms until a claim makes sense: turns given before are taken by then, and a pause is over."""
+        return max(self._busy_until.get(provider, 0) - now, self._board.pause_left(provider, now))
 
     def burst(self, provider: str) -> int:
         """Most messages that a claim may take."""

@@ -114,6 +114,9 @@ class _Book:
         self._held, self._now = held, now
         self._standings = {key: _standing(row) for key, row in held.items()}
         self._heard = {key: row["heard"] or 0 for key, row in held.items()}
+        # Of a delivery that is sent: when it goes to the next provider if nothing is heard of it (`reroute.fail_over`).
+        sent = {key: row for key, row in held.items() if row["state"] == DeliveryState.SENT.value}
+        self._due = {key: row["due_at"] for key, row in sent.items()}
         self._touched: set[Key] = set()
         self.facts: list[ReceiptRecorded] = []
         self.words: list[Unusable] = []
@@ -123,6 +126,8 @@ class _Book:
         """Records a receipt, unless it says what is known already."""
         event, before, bit = told.receipt.event, self._standings[key], BITS[told.receipt.event]
         after = after_receipt(event, told.provider, before)
+        if event is ReceiptEvent.FAILED and after != before and self._due.get(key) is not None:
+            after, self._due[key] = before, self._now  # its workflow waits for a receipt: the next provider, now
         if after == before and self._heard[key] & bit:
             return
         self._standings[key], row = after, self._held[key]
@@ -163,7 +168,7 @@ class _Book:
         for key in sorted(self._touched):
             row, after = self._held[key], self._standings[key]
             moved = after.state.value != row["state"]
-            due_at = None if moved else row["due_at"]
+            due_at = None if moved else self._due.get(key, row["due_at"])
             settled_at = self._now if moved and row["settled_at"] is None else row["settled_at"]
             reason = after.reason and after.reason.value
             rows.append((*key, after.state.value, reason, after.provider, due_at, self._heard[key], settled_at))

@@ -19,7 +19,6 @@ from clarion.deliveries.receipts import Recorded, RecordReceipts, Told
 from clarion.deliveries.wording import fit
 from clarion.ledger.bus import CommandBus
 from clarion.model.delivery import Receipt
-from clarion.model.errors import Unavailable
 from clarion.model.words import Channel, ReceiptEvent
 from clarion.storage import Database, Lane, Tx
 
@@ -99,10 +98,7 @@ class Reception:
         for told in recorded.lost:
             meters.LOST.labels(told.provider).inc()
         for provider, count in recorded.turned.items():
-            try:
-                await self._observe(provider, -count, count, now)
-            except Unavailable as error:  # a figure for routing, not worth a receipt
-                log.warning("provider health can't be counted now", provider=provider, error=str(error))
+            await self._observe(provider, -count, count, now)
 
     async def sweep(self) -> int:
         """Matches kept receipts again, and gives up those that stayed without a delivery for a day; how many."""

@@ -42,6 +42,8 @@ class Ready(NamedTuple):
     kind: ContactKind | None
     on_unknown: str
     expires_at: int | None
+    failover_after: int | None
+    country: str | None
 
 
 class Workflows(Protocol):
@@ -150,10 +152,10 @@ class Renderer:
         profile = batch.profiles.get((c.project, c.recipient)) or Profile(id=c.recipient, known=False)
         opened = batch.contacts.get((c.project, c.contact_id)) if c.contact_id is not None else None
         expires_at = _expiry(event, workflow)
-        kind = opened.kind if opened else None
+        kind, country = (opened.kind, opened.country) if opened else (None, None)
 
         def ready(message: Message | None, problem: Outcome | None) -> Ready:
-            return Ready(message, problem, kind, workflow.on_unknown, expires_at)
+            return Ready(message, problem, kind, workflow.on_unknown, expires_at, workflow.failover_after, country)
 
         if c.contact_id is not None and opened is None:
             return ready(None, failed(OutcomeKind.BAD_ADDRESS, "contact_gone", "the contact point was removed"))

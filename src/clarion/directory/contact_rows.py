@@ -28,6 +28,7 @@ class ContactRow(NamedTuple):
     label: str | None
     timezone: str | None
     locale: str | None
+    country: str | None
     source: str  #: profile, device or contact
     created_at: int
     updated_at: int

@@ -31,6 +31,7 @@ class Opened(NamedTuple):
     kind: ContactKind
     value: str
     locale: str | None
+    country: str | None
 
 
 async def open_contacts(tx: Tx, vault: Vault, project: int, pairs: Collection[Pair]) -> dict[Id, Opened]:
@@ -38,7 +39,7 @@ async def open_contacts(tx: Tx, vault: Vault, project: int, pairs: Collection[Pa
     rows = await _rows(tx, project, pairs)
     keys = await vault.keys(tx, project, {row.recipient for row in rows})
     return {
-        row.id: Opened(ContactKind(row.kind), value, row.locale)
+        row.id: Opened(ContactKind(row.kind), value, row.locale, row.country)
         for row in rows
         if (value := vault.value_of(keys.get(row.recipient), project, row)) is not None
     }

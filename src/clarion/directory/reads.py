@@ -19,7 +19,7 @@ _PROFILES = """
 """
 # In the order in which they came: the profile's own before further addresses of the same channel, if both are as old.
 _CONTACTS = """
-    SELECT c.recipient, c.id, c.channel, c.kind, c.sealed, c.lookup, c.timezone, c.locale, c.label, s.cause
+    SELECT c.recipient, c.id, c.channel, c.kind, c.sealed, c.lookup, c.timezone, c.locale, c.country, c.label, s.cause
     FROM contact_points c LEFT JOIN suppressions s
       ON s.project = :project AND s.channel = c.channel AND s.lookup = c.lookup
      AND (s.expires_at IS NULL OR s.expires_at > :now)
@@ -83,7 +83,7 @@ def _profile(row: Any) -> Profile:
 
 
 def _contact(row: Any) -> ContactPoint:
-    _, contact, channel, kind, sealed, lookup, timezone, locale, label, cause = row
+    _, contact, channel, kind, sealed, lookup, timezone, locale, country, label, cause = row
     return ContactPoint(
         id=contact,
         channel=_CHANNELS[channel],
@@ -92,6 +92,7 @@ def _contact(row: Any) -> ContactPoint:
         lookup=lookup,
         timezone=timezone,
         locale=locale,
+        country=country,
         label=label,
         suppressed=cause,
     )

@@ -12,7 +12,8 @@ from clarion.clock import randomness
 from clarion.directory.contact_rows import ContactDraft, ContactRow
 from clarion.directory.forms import given
 from clarion.model.ids import Id, new_id
-from clarion.model.words import Channel
+from clarion.model.words import Channel, ContactKind
+from clarion.security.addresses import country_of
 from clarion.security.encryption import CannotOpen, DataKey, KeyRing, Lookup, Purpose, binding, new_data_key
 from clarion.storage.database import Tx
 from clarion.storage.tables import recipient_keys
@@ -62,6 +63,7 @@ class Vault:
             label=given(draft.label, before.label if before else None),
             timezone=given(draft.timezone, before.timezone if before else None),
             locale=given(draft.locale, before.locale if before else None),
+            country=country_of(draft.value.address) if draft.kind is ContactKind.PHONE else None,
             source=draft.source,
             created_at=before.created_at if before else now,
             updated_at=now,  # also when nothing differs: a device still has its token

@@ -5,6 +5,7 @@ from __future__ import annotations
 from clarion.clock import HOUR, Clock
 from clarion.deliveries.outcomes import Outcomes
 from clarion.deliveries.reception import Reception
+from clarion.deliveries.reroute import Detour
 from clarion.engine.workers import Workers, bury_dead
 from clarion.storage import Database, Lane, Tx
 
@@ -17,10 +18,10 @@ class Sweeper:
 
     def __init__(
         self, db: Database, clock: Clock, workers: Workers, outcomes: Outcomes, reception: Reception,
-        unknown_ttl_hours: int, alone: bool,
+        detour: Detour, unknown_ttl_hours: int, alone: bool,
     ) -> None:  # fmt: skip
         self._db, self._clock, self._workers, self._outcomes = db, clock, workers, outcomes
-        self._reception = reception
+        self._reception, self._detour = reception, detour
         self._unknown_ttl, self._alone = unknown_ttl_hours * HOUR, alone
 
     async def sweep(self) -> None:
@@ -29,6 +30,7 @@ class Sweeper:
         now = self._clock.now()
         await self._outcomes.settle_unknown(now - self._unknown_ttl)
         await self._reception.sweep()
+        await self._detour.fail_over()
         await self._clear(now)
 
     async def recover_leases(self) -> None:

@@ -21,6 +21,8 @@ from clarion.model.words import Priority
 URGENT = frozenset({Priority.critical, Priority.high})
 GATHER = 0.01  #: s that normal and bulk events wait for company while little comes; every claim waits half as long
 
+TEND = 1.0  #: s between looks at how the providers are
+
 
 class Duties(NamedTuple):
     """What a process does: decisions of these priorities, deliveries of these by provider."""
@@ -58,6 +60,8 @@ class Work:
         if duties.decides:
             self._lanes.rung("review", self._deciding.reviewer.review_due, 0)
             self._lanes.rung("digest", self._deciding.closer.close_due, 0)
+        if duties.delivers:
+            self._lanes.beating("tend providers", self._dispatcher.tend, TEND)
         for provider, priorities in duties.delivers.items():
             step = partial(self._dispatcher.claim_and_send, provider)
             lane = self._lanes.rung(f"deliver {provider}", step, GATHER / 2)

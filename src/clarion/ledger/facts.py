@@ -146,8 +146,22 @@ class ReceiptRecorded(Fact, frozen=True, kw_only=True):
     said_at: int | None = None
 
 
+class DeliveryFailedOver(Fact, frozen=True, kw_only=True):
+    """Subject: the notification. It was sent, and goes to the next provider all the same.
+
+    `cause`: no_receipt (none came in the time that the workflow gives) or failed (a receipt said so).
+    """
+
+    delivery: str
+    workflow: str
+    channel: str
+    provider: str
+    to: str
+    cause: str
+
+
 class ProviderDemoted(Fact, frozen=True, kw_only=True):
-    """Traffic leaves a provider; the figures that led to it."""
+    """Traffic leaves a provider; the figures that led to it. Project 0, as its account serves all of them."""
 
     provider: str
     channel: str
@@ -157,12 +171,14 @@ class ProviderDemoted(Fact, frozen=True, kw_only=True):
 
 
 class ProviderRestored(Fact, frozen=True, kw_only=True):
-    """Traffic comes back to a provider."""
+    """Traffic comes back to a provider. Project 0. `probes` in a row were accepted, `demoted_for` ms after the fall."""
 
     provider: str
     channel: str
     success_rate: float
     samples: int
+    probes: int = 0
+    demoted_for: int = 0
 
 
 class RecipientChanged(Fact, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,6 +21,18 @@ class Attachment(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Attachment({self.content_type!r}, {len(self.content)} bytes)"
+
+
+class Routing(NamedTuple):
+    """What the choice of a provider may depend on."""
+
+    channel: Channel
+    kind: ContactKind | None  #: of the contact point; None: in_app
+    delivery: Id
+    workflow: str = ""
+    category: str | None = None
+    tenant: str | None = None
+    country: str | None = None  #: of the contact point, as two letters: a phone number's
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):

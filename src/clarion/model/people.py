@@ -35,6 +35,7 @@ class ContactPoint(msgspec.Struct, frozen=True, kw_only=True):
     lookup: bytes = b""  #: keyed hash of the normalised value, for suppressions and receipts
     timezone: str | None = None  #: a device's own
     locale: str | None = None
+    country: str | None = None  #: a phone number's, as two letters
     label: str | None = None
     suppressed: str | None = None  #: the cause, if the address is on the suppression list
 

@@ -183,6 +183,15 @@ class ReceiptEvent(StrEnum):
     UNRECOGNISED = "unrecognised"  #: a word that this release doesn't know: kept raw, and counted
 
 
+class ProviderStanding(StrEnum):
+    """How a provider stands with us."""
+
+    HEALTHY = "healthy"
+    DEMOTED = "demoted"  #: its delivery rate fell too low: used only where nothing better is left
+    PROBING = "probing"  #: demoted, and the last probe was accepted
+    DISABLED = "disabled"  #: switched off in the settings
+
+
 class Role(StrEnum):
     """What a key may do; the table is in `clarion.security.roles`."""
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from clarion.clock import from_rfc3339
+from clarion.clock import MINUTE, from_rfc3339
 from clarion.model.errors import Invalid
 from clarion.projections.daily import day_of
 from clarion.storage import Tx
@@ -33,6 +33,16 @@ async def stats(tx: Tx, project: int, from_: str | None, to: str | None, by: Seq
         last="9999-12-31" if to is None else _day(to, "to", last=True),
     )
     return [{"bucket": row["day"], **{key: row[key] for key in by}, "count": row["count"]} for row in rows]
+
+
+async def recent_latency(tx: Tx, now: int) -> dict[str, float]:
+    """The ms that attempts of this minute and the one before took on average, by provider, over all projects."""
+    rows = await tx.fetch(
+        "SELECT provider, sum(took_ms) AS took, sum(count) AS count FROM provider_history "
+        "WHERE project IN (SELECT id FROM projects) AND minute >= :since GROUP BY provider",
+        since=now // MINUTE * MINUTE - MINUTE,
+    )
+    return {row["provider"]: round(int(row["took"]) / int(row["count"]), 1) for row in rows if row["count"]}
 
 
 def _day(text: str, where: str, *, last: bool) -> str:

@@ -104,6 +104,19 @@ def normal_locale(text: str, where: str | None = None) -> str:
     return "-".join(part for part in parts if part) + found["rest"].lower()
 
 
+def country_of(number: str) -> str | None:
+    """The country of an E.164 number as two letters; None if it tells none (+800, +870)."""
+    import phonenumbers
+
+    try:
+        parsed = phonenumbers.parse(number, None)
+    except phonenumbers.NumberParseException:
+        return None
+    found = phonenumbers.region_code_for_number(parsed)
+    country = found or phonenumbers.region_code_for_country_code(parsed.country_code or 0)
+    return country if country.isalpha() and country != "ZZ" else None
+
+
 def lookup_form(channel: Channel, address: str) -> str:
     """What all ways to write an address have in common, for the keyed hash by which it is found."""
     match channel:

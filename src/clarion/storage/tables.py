@@ -38,6 +38,7 @@ WITHOUT_PROJECT = {
     "meta": "holds what belongs to the installation: the wrapped look-up secret, the epoch of the limits store",
     "workers": "lists running processes",
     "checkpoints": "a projector reads the ledger of all projects in one order",
+    "provider_states": "a provider's account serves all projects",
     "early_receipts": "a receipt's project is known once it has found its delivery",
     "baselines": "a stream of facts is cut for all projects at once",
     "facts_operational": "read in the order of its positions over all projects",
@@ -143,6 +144,7 @@ contact_points = _table(
     _text("label", **NULL),
     _text("timezone", **NULL),
     _text("locale", **NULL),
+    _text("country", **NULL),  # of a phone number: which providers may carry it
     _text("source"),  # profile (email, phone of the recipient), device or contact
     _at("created_at"),
     _at("updated_at"),
@@ -365,6 +367,7 @@ deliveries = _table(
     _at("slot_at", **NULL),  # when its cap slot was stamped
     _id("lease", **NULL),  # the worker that is sending it
     _text("reference", **NULL),  # the provider's id of what it accepted; kept where its receipts may be matched by it
+    _text("tried", **NULL),  # the providers that gave it up, by name, a space between
     _column("heard", SmallInteger(), **NULL),  # which receipts came, a bit each: `clarion.deliveries.ranking`
     _at("settled_at", **NULL),
     _id("bucket_id", **NULL),  # the digest that it is, or was, an item of
@@ -398,6 +401,13 @@ deliveries = _table(
         "settled_at",
         sqlite_where=text("state = 'unknown'"),
         postgresql_where=text("state = 'unknown'"),
+    ),
+    # what goes to the next provider unless a receipt comes
+    Index(
+        "deliveries_unheard",
+        "due_at",
+        sqlite_where=text("state = 'sent' AND due_at IS NOT NULL"),
+        postgresql_where=text("state = 'sent' AND due_at IS NOT NULL"),
     ),
     # what a receipt without our own id is about
     Index(
@@ -498,6 +508,21 @@ cap_counters = _table(
     _text("channel", **KEY),
     _text("type", **KEY),
     _sealed("sends"),
+)
+
+# --- layer 3: how providers stand, for all workers --------------------------------------------------------------------
+
+provider_states = _table(
+    "provider_states",
+    _text("name", **KEY),
+    _text("state"),  # healthy, demoted or probing
+    _number("generation"),  # raised when it is restored: its health is counted anew
+    _at("since"),
+    _at("probe_at"),  # when it is probed next, while it is demoted
+    _number("probes"),  # accepted ones in a row
+    _at("paused_until"),  # it said that we are too fast
+    _number("accepted"),  # the figures of the last switch
+    _number("failed"),
 )
 
 # --- layer 3: what providers said too early ---------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from clarion.clock import monotonic
 from clarion.engine.backlog import Backlog, Waiting, backlog
 from clarion.limits.interface import Health
 from clarion.model.errors import Unavailable
+from clarion.model.words import ProviderStanding
 
 #: Seconds for which a reading is good enough.
 FRESH = 5.0
@@ -31,6 +32,7 @@ class Reading(NamedTuple):
     backlog: Backlog
     lags: dict[str, float]  #: seconds that projections are behind
     health: dict[str, Health]
+    states: dict[str, ProviderStanding]
 
 
 class Metrics(Collector):
@@ -60,8 +62,10 @@ class Metrics(Collector):
         now = clarion.clock.now()
         waiting = await backlog(clarion.db, sorted(clarion.providers), now)
         lags = {projection: ms / 1000 for projection, ms in (await clarion.projections.ages()).items()}
-        health = await clarion.limits.health(sorted(clarion.providers), now)
-        return Reading(now, monotonic() - started, waiting, lags, health)
+        await clarion.board.refresh()
+        health = {name: clarion.board.health(name) for name in sorted(clarion.providers)}
+        states = {name: clarion.board.standing(name) for name in sorted(clarion.providers)}
+        return Reading(now, monotonic() - started, waiting, lags, health, states)
 
     def describe(self) -> Iterable[Metric]:
         return ()
@@ -98,6 +102,10 @@ class Metrics(Collector):
         yield _gauge("clarion_provider_success_rate", "Accepted share of the window's attempts", rates, ("provider",))
         samples: dict[tuple[str, ...], float] = {(name,): h.samples for name, h in r.health.items()}
         yield _gauge("clarion_provider_samples", "Attempts in the window", samples, ("provider",))
+        states: dict[tuple[str, ...], float] = {
+            (name, word.value): int(word is state) for name, state in r.states.items() for word in ProviderStanding
+        }
+        yield _gauge("clarion_provider_state", "1: how the provider stands", states, ("provider", "state"))
 
 
 def _gauge(

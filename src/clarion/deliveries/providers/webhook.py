@@ -73,6 +73,7 @@ class Webhook(HttpProvider):
     channels = frozenset({Channel.WEBHOOK})
     max_in_flight = 512
     throttles_as_one = False
+    many_servers = True
     kinds = frozenset({ContactKind.URL})
     limits = Limits(max_body_bytes=1_048_576)
 

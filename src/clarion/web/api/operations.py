@@ -21,20 +21,11 @@ router = APIRouter(tags=["operations"])
 
 @router.get("/v1/providers")
 async def list_providers(app: App, project: Project, caller: Caller) -> dict[str, Any]:
-    """Every provider with its state and delivery rate of the last minute."""
-    health = await app.limits.health(sorted(app.providers), app.clock.now())
-    items = [
-        {
-            "name": name,
-            "kind": provider.kind,
-            "channel": provider.channel.value,
-            "state": "healthy",
-            "success_rate": health[name].rate,
-            "samples": health[name].samples,
-        }
-        for name, provider in app.providers.items()
+    """Every provider with its state, its delivery rate and time in the window, and until when it asked for a pause."""
+    shown = [
+        {**p, "since": rfc3339(p["since"]), "paused_until": rfc3339(p["paused_until"])} for p in await app.standing()
     ]
-    return {"items": items, "next": None}
+    return {"items": shown, "next": None}
 
 
 class KeyBody(BaseModel):

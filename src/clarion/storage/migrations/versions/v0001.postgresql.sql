@@ -46,6 +46,7 @@ CREATE TABLE contact_points (
   label TEXT COLLATE "C", 
   timezone TEXT COLLATE "C", 
   locale TEXT COLLATE "C", 
+  country TEXT COLLATE "C", 
   source TEXT COLLATE "C" NOT NULL, 
   created_at BIGINT NOT NULL, 
   updated_at BIGINT NOT NULL, 
@@ -97,6 +98,7 @@ CREATE TABLE deliveries (
   slot_at BIGINT, 
   lease BYTEA, 
   reference TEXT COLLATE "C", 
+  tried TEXT COLLATE "C", 
   heard SMALLINT, 
   settled_at BIGINT, 
   bucket_id BYTEA, 
@@ -113,6 +115,8 @@ CREATE INDEX deliveries_gathered ON deliveries (project, bucket_id) WHERE bucket
 CREATE INDEX deliveries_leased ON deliveries (lease) WHERE state = 'sending';
 
 CREATE INDEX deliveries_reference ON deliveries (provider, reference) WHERE reference IS NOT NULL;
+
+CREATE INDEX deliveries_unheard ON deliveries (due_at) WHERE state = 'sent' AND due_at IS NOT NULL;
 
 CREATE INDEX deliveries_unknown ON deliveries (settled_at) WHERE state = 'unknown';
 
@@ -336,6 +340,19 @@ CREATE TABLE provider_history (
   count BIGINT NOT NULL, 
   took_ms BIGINT NOT NULL, 
   PRIMARY KEY (project, provider, minute, outcome)
+);
+
+CREATE TABLE provider_states (
+  name TEXT COLLATE "C" NOT NULL, 
+  state TEXT COLLATE "C" NOT NULL, 
+  generation INTEGER NOT NULL, 
+  since BIGINT NOT NULL, 
+  probe_at BIGINT NOT NULL, 
+  probes INTEGER NOT NULL, 
+  paused_until BIGINT NOT NULL, 
+  accepted INTEGER NOT NULL, 
+  failed INTEGER NOT NULL, 
+  PRIMARY KEY (name)
 );
 
 CREATE TABLE recalls (

@@ -50,6 +50,7 @@ CREATE TABLE contact_points (
   label TEXT, 
   timezone TEXT, 
   locale TEXT, 
+  country TEXT, 
   source TEXT NOT NULL, 
   created_at BIGINT NOT NULL, 
   updated_at BIGINT NOT NULL, 
@@ -104,6 +105,7 @@ CREATE TABLE deliveries (
   slot_at BIGINT, 
   lease BLOB, 
   reference TEXT, 
+  tried TEXT, 
   heard SMALLINT, 
   settled_at BIGINT, 
   bucket_id BLOB, 
@@ -120,6 +122,8 @@ CREATE INDEX deliveries_gathered ON deliveries (project, bucket_id) WHERE bucket
 CREATE INDEX deliveries_leased ON deliveries (lease) WHERE state = 'sending';
 
 CREATE INDEX deliveries_reference ON deliveries (provider, reference) WHERE reference IS NOT NULL;
+
+CREATE INDEX deliveries_unheard ON deliveries (due_at) WHERE state = 'sent' AND due_at IS NOT NULL;
 
 CREATE INDEX deliveries_unknown ON deliveries (settled_at) WHERE state = 'unknown';
 
@@ -354,6 +358,20 @@ CREATE TABLE provider_history (
   count BIGINT NOT NULL, 
   took_ms BIGINT NOT NULL, 
   PRIMARY KEY (project, provider, minute, outcome)
+)
+ WITHOUT ROWID;
+
+CREATE TABLE provider_states (
+  name TEXT NOT NULL, 
+  state TEXT NOT NULL, 
+  generation INTEGER NOT NULL, 
+  since BIGINT NOT NULL, 
+  probe_at BIGINT NOT NULL, 
+  probes INTEGER NOT NULL, 
+  paused_until BIGINT NOT NULL, 
+  accepted INTEGER NOT NULL, 
+  failed INTEGER NOT NULL, 
+  PRIMARY KEY (name)
 )
  WITHOUT ROWID;
 
