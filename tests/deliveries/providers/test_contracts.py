@@ -20,6 +20,7 @@ from clarion.testing.providers import (
 )
 from tests.deliveries.messages import NOW, message
 from tests.deliveries.providers.smtp_server import PlainServer
+from tests.deliveries.providers.test_chat_contracts import CONTRACTS as CHAT_CONTRACTS
 from tests.deliveries.providers.test_mail_contracts import MAIL_CONTRACTS
 from tests.deliveries.providers.test_push_contracts import CONTRACTS as PUSH_CONTRACTS
 from tests.deliveries.providers.test_sms_contracts import CONTRACTS as SMS_CONTRACTS
@@ -157,6 +158,7 @@ CONTRACTS: list[type[ProviderContract]] = [
     TestSimulator,
     *PUSH_CONTRACTS,
     *SMS_CONTRACTS,
+    *CHAT_CONTRACTS,
     *MAIL_CONTRACTS,
 ]
 

@@ -19,7 +19,7 @@ def config(kind: str = "smtp", **fields: object) -> ProviderConfig:
 
 @pytest.mark.parametrize("kind", ["carrier", "pigeon", "", "SMTP"])
 def test_a_kind_that_is_not_on_offer_is_refused_with_those_that_are(kind: str) -> None:
-    with pytest.raises(Misconfigured, match=re.escape(f"kind {kind!r} is not available; available: apns, capture, ")):
+    with pytest.raises(Misconfigured, match=re.escape(f"kind {kind!r} is not available; available: apns, apprise, ")):
         build(config(kind))
 
 

@@ -13,7 +13,9 @@ from clarion.deliveries.options import resolved
 #: kind -> the class behind it, imported when first built.
 KINDS: dict[str, str] = {
     "apns": "clarion.deliveries.providers.apns:Apns",
+    "apprise": "clarion.deliveries.providers.apprise:Apprise",
     "capture": "clarion.deliveries.providers.capture:Capture",
+    "discord": "clarion.deliveries.providers.discord:Discord",
     "expo": "clarion.deliveries.providers.expo:Expo",
     "fcm": "clarion.deliveries.providers.fcm:Fcm",
     "in_app": "clarion.deliveries.providers.in_app:InApp",
@@ -24,12 +26,15 @@ KINDS: dict[str, str] = {
     "sendgrid": "clarion.deliveries.providers.sendgrid:SendGrid",
     "ses": "clarion.deliveries.providers.ses:Ses",
     "simulator": "clarion.deliveries.providers.simulator:Simulator",
+    "slack": "clarion.deliveries.providers.slack:Slack",
     "smtp": "clarion.deliveries.providers.smtp:Smtp",
     "sns": "clarion.deliveries.providers.sns:Sns",
+    "teams": "clarion.deliveries.providers.teams:Teams",
+    "telegram": "clarion.deliveries.providers.telegram:Telegram",
     "twilio": "clarion.deliveries.providers.twilio:Twilio",
     "vonage": "clarion.deliveries.providers.vonage:Vonage",
-    "webpush": "clarion.deliveries.providers.webpush:WebPush",
     "webhook": "clarion.deliveries.providers.webhook:Webhook",
+    "webpush": "clarion.deliveries.providers.webpush:WebPush",
 }
 
 
