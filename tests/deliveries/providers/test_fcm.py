@@ -475,6 +475,11 @@ def test_the_account_may_stand_in_a_file_and_names_its_project(tmp_path: Path) -
     assert "/projects/clarion-test/" in provider.request_for(to_phone(), NOW).url
 
 
+def test_the_account_may_stand_in_the_settings_as_a_table() -> None:
+    provider = fcm(service_account=json.loads(service_account()))
+    assert provider.request_for(to_phone(), NOW) == fcm().request_for(to_phone(), NOW)
+
+
 def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "google.auth", None)
     with pytest.raises(Misconfigured, match=r"pip install 'clarion\[fcm\]'"):

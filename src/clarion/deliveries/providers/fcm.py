@@ -98,7 +98,7 @@ class Fcm(HttpProvider):
 
     def __init__(self, config: ProviderConfig, services: Services) -> None:
         super().__init__(config, services)
-        settings = read(config, Settings)
+        settings = read(_with_text(config), Settings)
         account = _account(settings.service_account, config)
         project = settings.project_id or account.get("project_id")
         if not isinstance(project, str) or not project:
@@ -302,6 +302,14 @@ class Grant:
             headers={"content-type": "application/x-www-form-urlencoded"},
             body=urlencode({"grant_type": GRANT, "assertion": assertion}).encode(),
         )
+
+
+def _with_text(config: ProviderConfig) -> ProviderConfig:
+    """The service account as a text, also where the settings hold it as a table."""
+    account = config.config.get("service_account")
+    if not isinstance(account, Mapping):
+        return config
+    return msgspec.structs.replace(config, config={**config.config, "service_account": json.dumps(account)})
 
 
 def _account(secret: Secret, config: ProviderConfig) -> Mapping[str, Any]:
