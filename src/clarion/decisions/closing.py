@@ -12,15 +12,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
+import structlog
 
 from clarion import zones
 from clarion.clock import Clock
 from clarion.decisions.buckets import SPREAD_REASONS, slot_of, spread_of
 from clarion.decisions.contexts import Contexts, EventRun, People, of_digest
-from clarion.decisions.driver import Announce, SlotsForgotten, by_urgency
+from clarion.decisions.driver import POSTPONED, Announce, SlotsForgotten, by_urgency
 from clarion.decisions.recording import Recorded, Route, record, write
 from clarion.decisions.rules import candidates, verdicts
 from clarion.decisions.rules.digests import digest_for, stays_open
@@ -29,6 +31,7 @@ from clarion.ledger.facts import DeliverySettled, DigestClosed
 from clarion.limits.interface import Grants, LimitsStore
 from clarion.model import ids
 from clarion.model.decision import Candidate, Context, Decided, Gathered, Grant, SlotRequest, Verdict, ends_at
+from clarion.model.errors import Unavailable
 from clarion.model.ids import Id
 from clarion.model.jobs import DELIVER, Job
 from clarion.model.words import DeliveryState, Priority, Reason, VerdictKind
@@ -57,6 +60,8 @@ _ITEMS = """
 _CLOSED = ("closed_at", "notification_id", "items", "actor_count", "shown")
 
 _json = msgspec.json.Encoder()
+
+log = structlog.get_logger("clarion.decisions")
 
 Ref = tuple[int, Id]
 
@@ -112,9 +117,32 @@ class Closer:
     async def close_due(self) -> int:
         """Closes what is due, up to a batch; gives the number of buckets, 0 when there was none."""
         now = self._clock.now()
-        piles, digests = await self._db.read(lambda tx: self._load(tx, now))
-        if not piles:
+        due = await self._db.read(lambda tx: _due(tx, now, self._batch))
+        if not due:
             return 0
+        try:
+            return await self._close(due, now)
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001  # one of them is at fault
+            await self._close_singly(due, now)
+        return len(due)
+
+    async def _close_singly(self, due: Sequence[Row], now: int) -> None:
+        """One of them can't be closed: find it, so that it holds up nobody else, and look at it again later."""
+        for bucket in due:
+            try:
+                await self._close([bucket], now)
+            except Unavailable:
+                raise
+            except Exception as error:  # whatever it was, it is still in the database
+                log.error("a digest can't be closed", workflow=bucket["workflow"], exc_info=error)
+                later = [(bucket["project"], bytes(bucket["id"]), now + POSTPONED)]
+                postpone = partial(_postpone, rows=later)
+                await self._db.write(postpone, Lane.DECISIONS)
+
+    async def _close(self, due: Sequence[Row], now: int) -> int:
+        piles, digests = await self._db.read(lambda tx: self._load(tx, due, now))
         found = candidates([d.context for d in digests], now)
         grants: Mapping[Id, Grant] = {}
         if not self._limits.in_transaction:
@@ -132,15 +160,12 @@ class Closer:
         await self._announce([Job(DELIVER, queue, provider) for provider, queue in sorted(recorded.due)])
         return len(piles)
 
-    async def _load(self, tx: Tx, now: int) -> tuple[list[Pile], list[Digest]]:
-        """The due buckets, and the digests that they would be."""
-        rows = await tx.fetch(_DUE, now=now, most=self._batch)
-        piles = await self._piles(tx, _some(rows, MOST_ITEMS[tx.dialect]), now)
+    async def _load(self, tx: Tx, due: Sequence[Row], now: int) -> tuple[list[Pile], list[Digest]]:
+        """What is in the buckets, and the digests that they would be."""
+        piles = await self._piles(tx, due, now)
         return piles, await self._digests(tx, [pile for pile in piles if pile.items], now)
 
     async def _piles(self, tx: Tx, rows: Sequence[Row], now: int) -> list[Pile]:
-        if not rows:
-            return []
         found = await tx.fetch(
             _ITEMS,
             projects=sorted({row["project"] for row in rows}),
@@ -262,6 +287,14 @@ class Closer:
     def _released(self, verdict: Verdict, run: Id) -> int:
         assert verdict.until is not None
         return verdict.until + (spread_of(run, self._spread) if verdict.reason in SPREAD_REASONS else 0)
+
+
+async def _due(tx: Tx, now: int, most: int) -> list[Row]:
+    return _some(await tx.fetch(_DUE, now=now, most=most), MOST_ITEMS[tx.dialect])
+
+
+async def _postpone(tx: Tx, rows: Sequence[tuple[Any, ...]]) -> None:
+    await tx.update(tables.digest_buckets, ("project", "id"), ("closes_at",), rows, "t.closed_at IS NULL")
 
 
 def _some(rows: Sequence[Row], most: int) -> list[Row]:
