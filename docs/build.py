@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, cast
 
 from clarion.bootstrap import Clarion
-from clarion.model.words import SENTENCES, Role
+from clarion.deliveries.interface import HttpProvider, Provider
+from clarion.deliveries.providers import available_kinds, class_of
+from clarion.model.words import SENTENCES, Channel, Role
 from clarion.security.roles import allows
 from clarion.settings import load
 from clarion.web.access import OPEN, PERMISSIONS, RECIPIENT_ROUTES
@@ -90,6 +92,45 @@ def _setting(section: str, line: str, meaning: str) -> tuple[str, ...]:
     shown = {True: "`true`", False: "`false`", "": "(empty)"}.get(value) if isinstance(value, (bool, str)) else None
     name = f"CLARION_{section}__{key}" if section else f"CLARION_{key}"
     return f"`{key}`", shown or f"`{value}`", f"`{name.upper()}`", meaning
+
+
+# --- providers --------------------------------------------------------------------------------------------------------
+
+
+def _providers() -> str:
+    head = (
+        "kind",
+        "channels",
+        "reaches",
+        "at most",
+        "in one call",
+        "at once",
+        "receipts",
+        "drops repeats",
+        "takes back",
+    )
+    return _table(head, [_provider(kind, class_of(kind)) for kind in available_kinds()])
+
+
+def _provider(kind: str, made: type[Provider]) -> tuple[str, ...]:
+    every = len(made.channels) >= len(Channel) - 1
+    channels = ("all" if len(made.channels) == len(Channel) else "all but `in_app`") if every else _names(made.channels)
+    limits = made.limits
+    most = [_size(limits.max_body_bytes), *(f"{part} {chars:,} characters" for part, chars in limits.max_chars.items())]
+    yes = {True: "yes", False: ""}
+    recalls = issubclass(made, HttpProvider) and made.recall_for is not HttpProvider.recall_for
+    return (
+        f"`{kind}`", channels, _names(made.kinds) or "any", ", ".join(most), str(limits.batch), str(made.max_in_flight),
+        yes[made.sends_receipts], yes[made.idempotent], yes[recalls],
+    )  # fmt: skip
+
+
+def _names(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in sorted(words))
+
+
+def _size(count: int) -> str:
+    return f"{count / 1_048_576:.3g} MB" if count >= 1_000_000 else f"{count:,} bytes"
 
 
 # --- HTTP -------------------------------------------------------------------------------------------------------------
@@ -192,6 +233,7 @@ MAKERS: Final[Mapping[str, Callable[[], str]]] = {
     "states": lambda: _meanings("DeliveryState"),
     "outcomes": lambda: _meanings("OutcomeKind"),
     "settings": _settings,
+    "providers": _providers,
     "http": _http,
 }
 

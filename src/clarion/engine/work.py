@@ -60,7 +60,7 @@ class Work:
         if duties.decides:
             self._lanes.rung("review", self._deciding.reviewer.review_due, 0)
             self._lanes.rung("digest", self._deciding.closer.close_due, 0)
-        if duties.delivers:
+        if duties.delivers or duties.decides:  # who decides has to know where to send
             self._lanes.beating("tend providers", self._dispatcher.tend, TEND)
         for provider, priorities in duties.delivers.items():
             step = partial(self._dispatcher.claim_and_send, provider)

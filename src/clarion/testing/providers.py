@@ -10,6 +10,7 @@ for its own tests. `kinds_without_contract` tells which kinds on offer no suite 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import msgspec
@@ -33,8 +34,8 @@ from clarion.deliveries.interface import (
     Unsupported,
 )
 from clarion.deliveries.providers import available_kinds, build
-from clarion.model.delivery import Message, Outcome, failed
-from clarion.model.errors import Misconfigured
+from clarion.model.delivery import Message, Outcome, Receipt, failed
+from clarion.model.errors import Invalid, Misconfigured
 from clarion.model.ids import Id
 from clarion.model.words import ContactKind, OutcomeKind
 
@@ -210,6 +211,17 @@ class ProviderContract:
         with pytest.raises((Unsupported, BadSignature)):
             self.build().receipts_in(nonsense)
 
+    def test_nonsense_in_a_callback_is_refused_and_never_a_crash(self) -> None:
+        provider = self.build()
+        headers = ("content-type", "authorization", "x-twilio-signature", "svix-id", "svix-timestamp", "svix-signature")
+        for body in NONSENSE:
+            for value in ("", "application/json", "application/x-www-form-urlencoded", "\udcff", "x" * 5_000):
+                for query in ("", "?delivery=dlv_x&%", "?a=" + "b" * 5_000):
+                    url = f"https://clarion.test/v1/callbacks/x{query}"
+                    callback = Callback(headers=dict.fromkeys(headers, value), body=body, url=url, now=NOW)
+                    with suppress(Invalid):
+                        assert all(isinstance(one, Receipt) for one in provider.receipts_in(callback))
+
     async def test_it_can_be_closed_without_having_been_used(self) -> None:
         await self.build().aclose()
 
@@ -252,6 +264,21 @@ class HttpProviderContract(ProviderContract):
             parts = dict.fromkeys(self.sample.message.parts, text)
             request = self.http().request_for(msgspec.structs.replace(self.sample.message, parts=parts), NOW)
             assert not any("\n" in value for value in request.headers.values())
+
+    def test_no_field_breaks_out_of_the_header_or_url_that_it_is_put_into(self) -> None:
+        said = ("recipient", "workflow", "category", "event_type", "locale")
+        for end in ("\r\n", "\n", "\r", "\0", "\x85", "\u2028"):
+            evil = f"a{end}X-Evil: 1"
+            parts = dict.fromkeys(self.sample.message.parts, evil)
+            headers = {"X-Campaign": evil}
+            fields = {**dict.fromkeys(said, evil), "parts": parts, "headers": headers, "tags": (evil,)}
+            message = msgspec.structs.replace(self.sample.message, **fields)
+            provider = self.http()
+            if provider.check(message) is not None:
+                continue
+            request = provider.request_for(message, NOW)
+            for shown in (request.url, *request.headers, *request.headers.values()):
+                assert shown.isprintable(), f"a field breaks out with {end!r}"
 
     async def test_real_answers_mean_what_the_documentation_says(self) -> None:
         assert any(outcome.accepted for _, outcome in self.sample.answers), "the sample holds no answer that accepts"

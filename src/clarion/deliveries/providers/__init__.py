@@ -47,7 +47,9 @@ def build(
     config: ProviderConfig, services: Services | None = None, environment: Mapping[str, str] = os.environ
 ) -> Provider:
     """The provider that the settings ask for; opens no connection. Raises Misconfigured."""
-    maker = _class_of(config)
+    if config.kind not in KINDS:
+        raise config.wrong(f"kind {config.kind!r} is not available; available: {', '.join(available_kinds())}")
+    maker = class_of(config.kind)
     if config.channel not in maker.channels:
         carried = ", ".join(sorted(maker.channels))
         raise config.wrong(f"{config.kind} doesn't carry the channel {config.channel}, but {carried}")
@@ -56,10 +58,9 @@ def build(
     return maker(resolved(config, environment), services or Services())
 
 
-def _class_of(config: ProviderConfig) -> type[Provider]:
-    if config.kind not in KINDS:
-        raise config.wrong(f"kind {config.kind!r} is not available; available: {', '.join(available_kinds())}")
-    module, _, name = KINDS[config.kind].partition(":")
+def class_of(kind: str) -> type[Provider]:
+    """The class behind a kind on offer."""
+    module, _, name = KINDS[kind].partition(":")
     maker: type[Provider] = getattr(import_module(module), name)
     return maker
 

@@ -176,7 +176,15 @@ export const STORIES = {
   ReceiptRecorded: (d) => ({
     state: d.state,
     title: `${channelName(d.channel)}: ${plain(d.event)}`,
-    text: [`says ${d.provider}`, d.code && `code ${d.code}`],
+    text: [`says ${d.provider}`, d.code && `code ${d.code}`, d.raw && `in its word: ${d.raw}`],
+    sentence: d.sentence,
+  }),
+  DeliveryFailedOver: (d) => ({
+    state: "pending",
+    title: `${channelName(d.channel)}: goes to ${d.to}`,
+    text: [
+      d.cause === "failed" ? `${d.provider} says that it didn't arrive` : `${d.provider} didn't report it in time`,
+    ],
   }),
 };
 
