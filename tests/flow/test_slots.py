@@ -62,14 +62,19 @@ async def allow_mail(clarion: Installation, allowed: bool) -> None:
 
 async def waiting_for_a_retry(clarion: Installation, retry_after: int = 60_000, **more: object) -> bytes:
     """An event whose mail holds its slot while it waits for its next try."""
-    clarion.providers["first"].answer = lambda _m: failed(OutcomeKind.THROTTLED, "429", retry_after=retry_after)
+    for provider in clarion.providers.values():
+        provider.answer = lambda _m: failed(OutcomeKind.THROTTLED, "429", retry_after=retry_after)
     event = await clarion.event("note", recipients=["ada"], data={"n": 1}, **more)
 
-    async def attempted() -> bool:
-        return any(d["attempts"] for n in await clarion.notifications(event) for d in n["deliveries"])
+    async def waits() -> bool:
+        later = clarion.clarion.clock.now() + retry_after // 2
+        return any(
+            d["attempts"] and d["due_at"] > later for n in await clarion.notifications(event) for d in n["deliveries"]
+        )
 
-    await clarion.until(attempted)
-    clarion.providers["first"].answer = lambda _m: accepted()
+    await clarion.until(waits)
+    for provider in clarion.providers.values():
+        provider.answer = lambda _m: accepted()
     return event
 
 

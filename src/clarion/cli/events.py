@@ -7,12 +7,14 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from rich.markup import escape
 
 from clarion.bootstrap import Clarion
 from clarion.cli.context import Context
 from clarion.cli.printing import AsJson, out, say_json
 from clarion.clock import rfc3339
 from clarion.deliveries import notifications as reading
+from clarion.deliveries.telling import Told, span, tell, where_it_stands
 from clarion.events.intake import read_event
 from clarion.model import ids
 from clarion.model.errors import Invalid
@@ -89,13 +91,15 @@ async def _explain(context: Context, project: str, text: str, as_json: bool) -> 
     if as_json:
         say_json({"id": text, "items": items})
         return
-    out.print(f"[bold]{text}[/bold]  {found['workflow']} v{found['version']} to {found['recipient']}")
+    workflow, recipient = escape(found["workflow"]), escape(found["recipient"])
+    tenant = f", of tenant {escape(found['tenant'])}" if found["tenant"] else ""
+    out.print(f"[bold]{workflow}[/bold] v{found['version']} to [bold]{recipient}[/bold]{tenant}")
+    out.print(f"{text}, of event {ids.show(ids.EVENT, found['event_id'])}", style="dim", markup=False)
     for delivery in found["deliveries"]:
-        why = f" ({delivery['reason']})" if delivery["reason"] else ""
-        out.print(f"  {delivery['channel']:<9} {delivery['state']}{why}")
-    out.print("")
-    for item in items:
-        _tell(item)
+        tone = _STATES.get(delivery["state"], "yellow")
+        out.print(f"  {delivery['channel']:<9} [{tone}]{escape(where_it_stands(delivery))}[/]")
+    for told in tell(items):
+        _print(told)
 
 
 async def _story(clarion: Clarion, project: int, wanted: ids.Id) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -103,26 +107,13 @@ async def _story(clarion: Clarion, project: int, wanted: ids.Id) -> tuple[dict[s
     return found, await clarion.db.read(lambda tx: reading.timeline(tx, project, wanted))
 
 
-def _tell(item: dict[str, Any]) -> None:
-    """One fact in words."""
-    detail, at = item["detail"], rfc3339(item["at"])
-    if item["fact"] == "NotificationDecided":
-        again = f" again ({detail['again']})" if detail.get("again") else ""
-        out.print(f"{at}  Decided{again}")
-        for verdict in detail["verdicts"]:
-            until = f" until {rfc3339(verdict['until'])}" if verdict["until"] else ""
-            why = f": {verdict['sentence']}" if verdict["sentence"] else ""
-            out.print(f"    [bold]{verdict['channel']}[/bold] {verdict['verdict']}{until}{why}")
-            for trace in verdict["trace"]:
-                out.print(f"      {trace['rule']:<14} {trace['result']:<9} {trace['detail']}", style="dim")
-    elif item["fact"] == "DeliveryAttempted":
-        more = [detail.get("code"), detail.get("detail"), detail.get("sentence")]
-        retry = f"; next try at {rfc3339(detail['retry_at'])}" if detail.get("retry_at") else ""
-        said = " - ".join(str(m) for m in more if m)
-        out.print(
-            f"{at}  Attempt {detail['number']} on {detail['channel']} through {detail['provider']}: "
-            f"{detail['outcome']}{' (' + said + ')' if said else ''}{retry}"
-        )
-    else:
-        words = ", ".join(f"{k}={v}" for k, v in detail.items() if k != "sentence")
-        out.print(f"{at}  {item['fact']}  {words}")
+_STATES = {"sent": "green", "delivered": "green", "suppressed": "red", "failed": "red", "expired": "red"}
+_STYLES = {"good": "green", "bad": "red", "wait": "yellow", "dim": "dim"}
+
+
+def _print(told: Told) -> None:
+    """What happened at one instant: when, how long after the beginning, and the lines that tell it."""
+    first, *rest = told.lines
+    out.print(f"\n{rfc3339(told.at)}  {span(told.after)}", style="dim", markup=False)
+    for line in (first, *rest):
+        out.print(f"  {'  ' * line.depth}{line.text}", style=_STYLES.get(line.tone), markup=False)
