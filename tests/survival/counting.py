@@ -1,0 +1,153 @@
+"""Who counts: a provider's side that remembers what it got, and a producer that remembers what was accepted."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Self
+
+from tests.acceptance.server import Answer, Server
+
+CAP = 3  #: messages an hour to the one who is told everything
+
+PEOPLE = 20
+EVERYTHING = "everything"  #: who is told everything
+
+WORKFLOWS = {
+    "note": """\
+key: note
+on: [note]
+quiet_hours: ignore
+preferences: { webhook: { enabled: true, max_per_hour: 100000, max_per_day: 100000 } }
+steps: [{ channel: webhook, body: "{{ event.data.n }}" }]
+""",
+    "capped": f"""\
+key: capped
+on: [capped]
+quiet_hours: ignore
+preferences: {{ webhook: {{ enabled: true, max_per_hour: {CAP}, max_per_day: {CAP} }} }}
+steps: [{{ channel: webhook, body: "capped {{{{ event.data.n }}}}" }}]
+""",
+}
+
+
+class Sink:
+    """A webhook endpoint. `got`: the ids (`webhook-id`) under which each text came, in order."""
+
+    def __init__(self) -> None:
+        self.got: dict[str, list[str]] = defaultdict(list)
+        self._lock = threading.Lock()
+        sink = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                with sink._lock:
+                    sink.got[body["data"]["parts"]["body"]].append(self.headers["webhook-id"])
+                self.send_response(204)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def settings(self) -> str:
+        """The provider that sends here."""
+        secret = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+        return (
+            '[[providers]]\nname = "hook"\nkind = "webhook"\nchannel = "webhook"\n'
+            f'config = {{ secret = "{secret}", allow_private_networks = true }}\n'
+        )
+
+    def register(self, server: Server) -> None:
+        """Has everybody whom the producer speaks of reached here."""
+        contact = {"channel": "webhook", "kind": "url", "value": f"http://127.0.0.1:{self._server.server_port}/hook"}
+        for who in [EVERYTHING, *(f"r{n}" for n in range(PEOPLE))]:
+            assert server.call("POST", f"/v1/recipients/{who}/contacts", contact).status == 201
+
+    def capped(self) -> int:
+        """How many different messages the capped person got."""
+        with self._lock:
+            return len([text for text in self.got if text.startswith("capped")])
+
+    def notes(self) -> dict[str, list[str]]:
+        with self._lock:
+            return {text: list(ids) for text, ids in self.got.items() if not text.startswith("capped")}
+
+
+class Producer:
+    """Clients that report events without end, each again under its key until it is accepted."""
+
+    def __init__(self, server: Server, clients: int = 2) -> None:
+        self._server, self._stop = server, threading.Event()
+        self.accepted: set[str] = set()
+        self.refused = 0  #: answers that were not 202
+        self.last: Answer | None = None
+        self._threads = [threading.Thread(target=self._report, args=(i,)) for i in range(clients)]
+        for thread in self._threads:
+            thread.start()
+
+    def _report(self, client: int) -> None:
+        number = 0
+        while not self._stop.is_set():
+            name = f"{client}-{number}"
+            event = ("capped", [EVERYTHING]) if number % 10 == 9 else ("note", [f"r{number % PEOPLE}"])
+            body = {"type": event[0], "data": {"n": name}, "recipients": event[1], "idempotency_key": name}
+            answer = self._server.call("POST", "/v1/events", body)
+            if answer.status == 202:
+                if event[0] == "note":
+                    self.accepted.add(name)
+                number += 1
+                time.sleep(0.1)  # a steady trickle: this is about faults, not about speed
+            else:
+                self.refused += 1
+                self.last = answer
+                time.sleep(0.05)
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def recovered(producer: Producer, sink: Sink, within: float = 60) -> float:
+    """Seconds until something that is accepted from now on has arrived."""
+    began, before = time.monotonic(), set(producer.accepted)
+    while time.monotonic() - began < within:
+        if (set(producer.accepted) - before) & sink.notes().keys():
+            return time.monotonic() - began
+        time.sleep(0.02)
+    raise AssertionError(
+        f"nothing that was accepted in {within} s has arrived ({producer.refused} refused, the last {producer.last})"
+    )
+
+
+def assert_everything_arrived(producer: Producer, sink: Sink, most_twice: int, wait: Callable[..., object]) -> int:
+    """Everything accepted arrived, under one id each, at most `most_twice` of it again; gives how many came again."""
+    wait(lambda: producer.accepted <= sink.notes().keys(), 60)
+    notes = sink.notes()
+    assert not producer.accepted - notes.keys(), "accepted, and never sent"
+    assert all(len(set(ids)) == 1 for ids in notes.values()), "sent again under another id"
+    twice = sum(len(ids) - 1 for ids in notes.values())
+    assert twice <= most_twice
+    assert sink.capped() <= CAP, "more than the cap allows"
+    return twice
