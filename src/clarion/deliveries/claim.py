@@ -20,7 +20,8 @@ from clarion.storage import Row, Tx
 #: A delivery of a held event is looked at again after this many ms at the latest; resuming it comes before.
 HELD = HOUR
 
-_CLAIMED = (
+#: The columns of a delivery that `described` takes.
+CLAIMED = (
     "project, id, notification_id, step, channel, priority, contact_id, provider, attempts, provider_attempts, "
     "possible_duplicate, tried"
 )
@@ -82,7 +83,7 @@ async def claim(tx: Tx, provider: str, rooms: Mapping[int, int], lease: Id, now:
             "AND priority = :priority AND due_at <= :now ORDER BY due_at LIMIT :most" + tx.skip_locked + ") "  # nosec B608  # a constant of storage
             "UPDATE deliveries SET state = 'sending', lease = :lease FROM picked WHERE project = p AND id = i "
             "RETURNING "
-            + _CLAIMED + ", policy_version, slot_at",
+            + CLAIMED + ", policy_version, slot_at",
             provider=provider, priority=priority, now=now, most=most, lease=lease,
         )  # fmt: skip
         if len(found) == most:
@@ -186,7 +187,7 @@ def _claimed(row: Row, n: Row) -> Claimed:
 async def leased(tx: Tx, lease: Id, most: int) -> list[Claimed]:
     """What a worker was sending when it died."""
     rows = await tx.fetch(
-        f"SELECT {_CLAIMED} FROM deliveries WHERE state = 'sending' AND lease = :lease LIMIT :most",  # nosec B608
+        f"SELECT {CLAIMED} FROM deliveries WHERE state = 'sending' AND lease = :lease LIMIT :most",  # nosec B608
         lease=lease,
         most=most,
     )

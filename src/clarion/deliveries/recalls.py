@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from clarion.clock import SECOND, Clock
 from clarion.deliveries.carry import recall
-from clarion.deliveries.claim import Claimed, described
+from clarion.deliveries.claim import CLAIMED, Claimed, described
 from clarion.deliveries.interface import Provider
 from clarion.deliveries.pace import Pace
 from clarion.deliveries.rendering import Renderer, Workflows
@@ -42,10 +42,7 @@ _TAKEN = (
     "UPDATE recalls SET due_at = :again, tries = tries + 1 FROM picked WHERE project = p AND notification_id = n "
     "RETURNING project, notification_id, tries"
 )
-_PUSHED = (
-    "d.project, d.id, d.notification_id, d.step, d.channel, d.priority, d.contact_id, d.provider, d.attempts, "
-    "d.provider_attempts, d.possible_duplicate, d.state"
-)
+_PUSHED = ", ".join(f"d.{column}" for column in (*CLAIMED.split(", "), "state"))
 _SHOWN = ("sent", "delivered", "unknown")
 _ON_ITS_WAY = ("pending", "sending")
 _OPEN = frozenset({OutcomeKind.TRANSIENT, OutcomeKind.THROTTLED, OutcomeKind.UNCERTAIN})
