@@ -95,7 +95,10 @@ def test_a_header_with_an_impossible_name_is_left_out(name: str) -> None:
     assert mail(message(headers={name: "v"}), SENDER, "a@b.c") == mail(message(), SENDER, "a@b.c")
 
 
-ANY_TEXT = st.text(st.characters(exclude_categories=[]))  # lone surrogates too
+#: Lone surrogates too; and often what ends a line, a word or a quotation for some reader.
+ANY_TEXT = st.text(st.characters(exclude_categories=[])) | st.text(
+    st.sampled_from('ab \t\r\n\x00\x0b\x7f\x85\u2028:;,."\\=?<>ü日\ud800🎉')
+)
 
 
 @given(subject=ANY_TEXT, text=ANY_TEXT, html=ANY_TEXT, value=ANY_TEXT)

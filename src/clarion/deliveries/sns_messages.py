@@ -49,6 +49,7 @@ class SnsMessages:
 
     def __init__(self, http: Http, topic_arn: str | None = None) -> None:
         self._http, self._topic = http, topic_arn
+        self.pinned = topic_arn is not None  #: whether what is read comes from our own topic
         self._keys: OrderedDict[str, x509.Certificate] = OrderedDict()
 
     async def prepare(self, callback: Callback) -> None:

@@ -382,6 +382,15 @@ async def test_while_sns_cannot_be_reached_it_is_asked_to_come_again(sns: StubHt
         await ses(sns).read_callback(posted())
 
 
+async def test_without_a_pinned_topic_only_the_id_of_a_delivery_counts() -> None:
+    nameless = json.dumps({"eventType": "Complaint", "complaint": {}, "mail": mail(tags={})})
+    (pinned,) = await ses(Sns(), topic_arn=TOPIC).read_callback(posted(Message=nameless))
+    assert (pinned.delivery_id, pinned.reference) == (None, mail()["messageId"])
+    assert await ses(Sns()).read_callback(posted(Message=nameless)) == []
+    (named,) = await ses(Sns()).read_callback(posted())
+    assert (named.delivery_id, named.reference) == (MAIL.delivery_id, None)
+
+
 async def test_words_to_the_topic_itself_are_no_receipts() -> None:
     said = "Successfully validated SNS topic for Amazon SES event publishing."
     for text in (said, json.dumps({"notificationType": "AmazonSnsSubscriptionSucceeded", "message": said}), "[1]"):

@@ -336,6 +336,7 @@ async def test_cancelled_in_the_middle_a_connection_is_not_used_again() -> None:
         ("DOT", "421 closing", OutcomeKind.TRANSIENT),
         ("DOT", "550 5.7.1 content rejected", OutcomeKind.REFUSED),
         ("DOT", "552 too big", OutcomeKind.REFUSED),
+        ("DOT", "554 Message rejected: Email address is not verified.", OutcomeKind.MISCONFIGURED),
         ("DOT", "554 5.6.0 bad content", OutcomeKind.REFUSED),
         ("DOT", "550 5.1.1 nobody of that name", OutcomeKind.BAD_ADDRESS),
     ],

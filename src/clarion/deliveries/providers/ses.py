@@ -18,8 +18,8 @@ https://docs.aws.amazon.com/ses/latest/dg/troubleshoot-error-messages.html, .../
 
 An address on the account's suppression list is accepted here, and bounces. Receipts come by SNS, in both of SES's
 forms: event publishing (`eventType`) and an identity's feedback (`notificationType`). They are matched by our
-delivery's id, out of the tag that event publishing gives back or out of the original Message-ID, and by `messageId`:
-neither can be guessed. An address alone matches nothing, since everybody can have a topic.
+delivery's id, out of the tag that event publishing gives back or out of the original Message-ID, which nobody can
+guess; and if `topic_arn` pins the topic, by `messageId`. An address matches nothing: everybody can have a topic.
 """
 
 from __future__ import annotations
@@ -163,7 +163,13 @@ class Ses(MailProvider):
         text = self._sns.message_in(callback)
         event = object_in(text.encode("utf-8", "replace")) if text is not None else {}
         # Anything else is said to the topic itself: "Successfully validated SNS topic for Amazon SES event publishing."
-        return [receipt_of(event)] if "mail" in event else []
+        if "mail" not in event:
+            return []
+        receipt = receipt_of(event)
+        if self._sns.pinned:
+            return [receipt]
+        # Anybody's topic: nothing is looked up, or kept for later, but what names a delivery of ours.
+        return [msgspec.structs.replace(receipt, reference=None)] if receipt.delivery_id else []
 
 
 def _code(response: HttpResponse, answer: Mapping[str, Any]) -> str:
