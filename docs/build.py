@@ -232,6 +232,8 @@ MAKERS: Final[Mapping[str, Callable[[], str]]] = {
     "reasons": _reasons,
     "states": lambda: _meanings("DeliveryState"),
     "outcomes": lambda: _meanings("OutcomeKind"),
+    "receipts": lambda: _meanings("ReceiptEvent"),
+    "standings": lambda: _meanings("ProviderStanding"),
     "settings": _settings,
     "providers": _providers,
     "http": _http,

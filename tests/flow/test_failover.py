@@ -76,6 +76,12 @@ async def test_what_is_not_reported_in_time_goes_to_the_next_provider_marked(cla
     assert [c["detail"].count("no_receipt") for c in causes] == [1, 1]
 
 
+async def test_what_may_never_be_there_twice_waits_for_its_receipt(clarion: Installation) -> None:
+    await clarion.workflow("code", MAIL, failover_after="5m", on_unknown="hold")
+    found = await delivery(clarion, await sent(clarion))
+    assert (found["state"], found["due_at"]) == ("sent", None)
+
+
 async def test_a_receipt_in_time_keeps_it_where_it_is(clarion: Installation) -> None:
     event = await sent(clarion)
     await told(clarion, event, ReceiptEvent.SENT)

@@ -309,8 +309,10 @@ def _row(attempt: Attempt, step: Next, now: int, *, heard_of: bool) -> tuple[Any
     tried = " ".join(c.tried) or None
     if isinstance(step, Settled):
         reason = step.reason and step.reason.value
-        watched = attempt.failover_after is not None and heard_of and step.state is DeliveryState.SENT
-        due_at = now + attempt.failover_after if watched and attempt.failover_after is not None else None
+        sent, patience = step.state is DeliveryState.SENT, attempt.failover_after
+        # What may never be there twice waits for its receipt as long as that takes.
+        watched = sent and heard_of and attempt.on_unknown != "hold"
+        due_at = now + patience if watched and patience is not None else None
         doubt = c.possible_duplicate or attempt.outcome.kind is OutcomeKind.UNCERTAIN
         return (
             c.project, c.id, step.state.value, reason, due_at, c.provider, c.attempts + 1, c.provider_attempts + 1,

@@ -157,7 +157,7 @@ SENTENCES: dict[Reason, str] = {
 class OutcomeKind(StrEnum):
     """What one attempt came to. A complete answer is never uncertain."""
 
-    ACCEPTED = "accepted"
+    ACCEPTED = "accepted"  #: the provider took it
     TRANSIENT = "transient"  #: try again
     THROTTLED = "throttled"  #: try again after a while; not counted as an attempt
     UNCERTAIN = "uncertain"  #: it left, and no complete answer came
@@ -171,12 +171,12 @@ class ReceiptEvent(StrEnum):
     """What a provider says of a message after it accepted it."""
 
     SENT = "sent"  #: handed on to the network
-    DELIVERED = "delivered"
+    DELIVERED = "delivered"  #: it arrived
     BOUNCED = "bounced"  #: the address is bad for good
     FAILED = "failed"  #: it didn't arrive, and the address may be good
     COMPLAINED = "complained"  #: reported as spam
-    OPENED = "opened"
-    CLICKED = "clicked"
+    OPENED = "opened"  #: the person, or their mail program, opened it
+    CLICKED = "clicked"  #: a link in it was followed
     UNSUBSCRIBED = "unsubscribed"  #: said no at the provider (STOP, its unsubscribe link)
     RESUBSCRIBED = "resubscribed"  #: said yes again (START)
     HELP = "help"  #: asked what this is (HELP by SMS): counted, and changes nothing
@@ -186,7 +186,7 @@ class ReceiptEvent(StrEnum):
 class ProviderStanding(StrEnum):
     """How a provider stands with us."""
 
-    HEALTHY = "healthy"
+    HEALTHY = "healthy"  #: used as its chain says
     DEMOTED = "demoted"  #: its delivery rate fell too low: used only where nothing better is left
     PROBING = "probing"  #: demoted, and the last probe was accepted
     DISABLED = "disabled"  #: switched off in the settings
