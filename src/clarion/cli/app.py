@@ -9,7 +9,19 @@ from typing import Annotated
 
 import typer
 
-from clarion.cli import bench, broadcasts, consent, doctor, events, operations, parked, rotation, serving, working
+from clarion.cli import (
+    bench,
+    broadcasts,
+    consent,
+    doctor,
+    events,
+    ingest,
+    operations,
+    parked,
+    rotation,
+    serving,
+    working,
+)
 from clarion.cli.context import Context
 from clarion.model.errors import ClarionError
 
@@ -19,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Clarion: report events, and it decides whom to tell, on which channel and when, and delivers.",
 )
-for commands in (broadcasts, consent, serving, working, events, operations, parked, rotation, doctor, bench):
+for commands in (broadcasts, consent, serving, working, events, ingest, operations, parked, rotation, doctor, bench):
     commands.add(app)
 
 
