@@ -30,8 +30,8 @@ async def call(
 ) -> Answer:  # fmt: skip
     """One request. `raw` is sent as it is, `body` as JSON; `path` may hold %-escapes."""
     content = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
-    sent_headers = [(b"host", b"test"), (b"content-type", b"application/json")]
-    sent_headers += [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+    named = {"host": "test", "content-type": "application/json", **(headers or {})}
+    sent_headers = [(name.encode(), value.encode()) for name, value in named.items()]
     if key is not None:
         sent_headers.append((b"authorization", f"Bearer {key}".encode()))
     scope = {

@@ -41,6 +41,8 @@ class HookProvider(HttpProvider):
     """Posts JSON to an incoming webhook."""
 
     channels = frozenset({Channel.CHAT})
+    throttles_as_one = False  # each webhook has a rate of its own,
+    many_servers = True  # and nobody knows where it leads
 
     def __init__(self, config: ProviderConfig, services: Services) -> None:
         super().__init__(config, services)

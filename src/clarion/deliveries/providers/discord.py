@@ -42,7 +42,6 @@ class Discord(HookProvider):
     """Posts into a Discord channel."""
 
     kinds = frozenset({ContactKind.DISCORD})
-    throttles_as_one = False
     limits = Limits(max_body_bytes=65_536, max_chars={"title": LONGEST, "body": LONGEST}, required=(("title", "body"),))
 
     def url_for(self, url: str) -> str:

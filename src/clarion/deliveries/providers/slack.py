@@ -56,7 +56,6 @@ class Slack(HookProvider):
     """Posts into a Slack channel."""
 
     kinds = frozenset({ContactKind.SLACK})
-    throttles_as_one = False
     limits = Limits(max_body_bytes=100_000, max_chars={"title": 3_000, "body": 12_000}, required=(("title", "body"),))
 
     def body_for(self, message: Message) -> bytes:

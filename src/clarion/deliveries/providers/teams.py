@@ -40,7 +40,6 @@ class Teams(HookProvider):
     """Posts into a Teams channel or chat."""
 
     kinds = frozenset({ContactKind.TEAMS})
-    throttles_as_one = False
     limits = Limits(max_body_bytes=28 * 1024, max_chars={"title": 1_000, "body": 20_000}, required=(("title", "body"),))
 
     def body_for(self, message: Message) -> bytes:

@@ -62,7 +62,7 @@ class Telegram(HttpProvider):
 
     channels = frozenset({Channel.CHAT})
     kinds = frozenset({ContactKind.TELEGRAM})
-    throttles_as_one = False
+    throttles_as_one = False  # each chat has a rate of its own
     limits = Limits(max_body_bytes=65_536, max_chars={"title": LONGEST, "body": LONGEST}, required=(("title", "body"),))
 
     def __init__(self, config: ProviderConfig, services: Services) -> None:

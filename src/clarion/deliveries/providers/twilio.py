@@ -25,9 +25,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
-from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
@@ -174,17 +174,18 @@ class Twilio(HttpProvider):
         return refusal(response, kind, str(code) if isinstance(code, int) else str(response.status), detail)
 
     def receipts_in(self, callback: Callback) -> list[Receipt]:
-        if not signed(callback, self._token):
-            raise BadSignature("X-Twilio-Signature isn't that of this account's auth_token for this URL")
         fields = _fields(callback)
-        receipt = _status(fields, callback) if "MessageStatus" in fields else _inbound(fields)
+        if not signed(callback, fields, self._token):
+            raise BadSignature("X-Twilio-Signature isn't that of this account's auth_token for this URL")
+        form = dict(fields)
+        receipt = _status(form, callback) if "MessageStatus" in form else _inbound(form)
         return [receipt] if receipt else []
 
 
-def _fields(callback: Callback) -> Mapping[str, str]:
+def _fields(callback: Callback) -> list[tuple[str, str]]:
     if "json" in callback.headers.get("content-type", ""):
-        return {key: value for key, value in object_in(callback.body).items() if isinstance(value, str)}
-    return dict(parse_qsl(callback.body.decode("utf-8", "replace"), keep_blank_values=True))
+        return [(key, value) for key, value in object_in(callback.body).items() if isinstance(value, str)]
+    return parse_qsl(callback.body.decode("utf-8", "replace"), keep_blank_values=True)
 
 
 def _status(form: Mapping[str, str], callback: Callback) -> Receipt | None:
@@ -214,22 +215,20 @@ def _inbound(form: Mapping[str, str]) -> Receipt | None:
     return Receipt(event=event, address=form["From"], code="inbound")
 
 
-def signed(callback: Callback, token: bytes) -> bool:
+def signed(callback: Callback, fields: Sequence[tuple[str, str]], token: bytes) -> bool:
     """Whether X-Twilio-Signature is right: https://www.twilio.com/docs/usage/webhooks/webhooks-security
 
     HMAC-SHA1 of the URL and the form's sorted fields; of the URL alone for other bodies, whose SHA-256 is in the query.
     Twilio writes the URL with or without the standard port.
     """
     given = callback.headers.get("x-twilio-signature", "").encode("utf-8", "replace")
-    digest = dict(parse_qsl(urlsplit(callback.url).query)).get("bodySHA256")
-    if digest is not None:
+    signs_body = "bodySHA256=" in callback.url
+    if signs_body:
+        digest = dict(parse_qsl(urlsplit(callback.url).query)).get("bodySHA256", "")
         if not hmac.compare_digest(hashlib.sha256(callback.body).hexdigest().encode(), digest.lower().encode()):
             return False
-        fields = ""
-    else:
-        form = parse_qs(callback.body.decode("utf-8", "replace"), keep_blank_values=True)
-        fields = "".join(name + value for name in sorted(form) for value in sorted(set(form[name])))
-    return any(hmac.compare_digest(signature(token, url + fields).encode(), given) for url in _spellings(callback.url))
+    text = "" if signs_body else "".join(name + value for name, value in sorted(set(fields)))
+    return any(hmac.compare_digest(signature(token, url + text).encode(), given) for url in _spellings(callback.url))
 
 
 def signature(token: bytes, text: str) -> str:
@@ -237,10 +236,9 @@ def signature(token: bytes, text: str) -> str:
     return base64.b64encode(hmac.digest(token, text.encode(), hashlib.sha1)).decode()
 
 
-def _spellings(url: str) -> list[str]:
+def _spellings(url: str) -> Iterator[str]:
+    yield url
     parts = urlsplit(url)
     standard = {"https": 443, "http": 80}.get(parts.scheme)
-    if parts.port is not None and parts.port != standard:
-        return [url, urlunsplit(parts._replace(netloc=parts.netloc.rpartition(":")[0]))]
-    bare = parts.netloc.removesuffix(f":{standard}")
-    return [urlunsplit(parts._replace(netloc=netloc)) for netloc in (bare, f"{bare}:{standard}")]
+    bare = parts.netloc.rpartition(":")[0] if parts.port is not None else parts.netloc
+    yield urlunsplit(parts._replace(netloc=bare if parts.port is not None else f"{bare}:{standard}"))
