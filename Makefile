@@ -15,7 +15,7 @@ LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --genera
 	--no-header --no-emit-index-url --no-emit-find-links --quiet $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench bench-quick docs lock clean
+.PHONY: help run test check format bench bench-quick bench-soak docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ bench: $(VENV)/installed-dev ## Measure everything beside the naive design (many
 
 bench-quick: $(VENV)/installed-dev ## The same with small figures: shows that it works, proves nothing
 	$(BIN)/python -m benchmarks.run --quick $(ARGS)
+
+bench-soak: $(VENV)/installed-dev ## The broadcast to a million people, with what it does to others
+	$(BIN)/python -m benchmarks.run --soak $(ARGS)
 
 docs: $(VENV)/installed-dev ## Make the reference pages from the code
 	$(BIN)/python docs/build.py

@@ -21,7 +21,7 @@ from tests.servers import PostgreSQL, RunFolder, Valkey, free_port, launch
 ROOT = Path(__file__).parents[1]
 
 #: A server set up for work: it waits for the disk at each commit.
-DURABLE = {"shared_buffers": "256MB", "max_wal_size": "4GB"}
+DURABLE = {"shared_buffers": "256MB", "max_wal_size": "4GB", "shared_preload_libraries": "pg_stat_statements"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +32,30 @@ class Scale:
     naive_0ms: int  #: notifications of the naive fan-out
     naive_50ms: int
     fanout: int  #: notifications of Clarion's fan-out
-    streams: int  #: live inboxes
+    batches: int  #: calls with 1,000 events
+    connections: int  #: open at once
+    per_second: int  #: requests over all of them
+    broadcast: int  #: people of the large broadcast
 
 
-FULL = Scale(seconds=8, naive_0ms=3_000, naive_50ms=600, fanout=20_000, streams=10_000)
-QUICK = Scale(seconds=2, naive_0ms=300, naive_50ms=100, fanout=2_000, streams=500)
+FULL = Scale(
+    seconds=8, naive_0ms=3_000, naive_50ms=600, fanout=20_000, batches=60, connections=10_000, per_second=1_000,
+    broadcast=100_000,
+)  # fmt: skip
+QUICK = Scale(
+    seconds=2,
+    naive_0ms=300,
+    naive_50ms=100,
+    fanout=2_000,
+    batches=10,
+    connections=1_000,
+    per_second=100,
+    broadcast=5_000,
+)
+SOAK = Scale(
+    seconds=8, naive_0ms=3_000, naive_50ms=600, fanout=20_000, batches=60, connections=10_000, per_second=1_000,
+    broadcast=1_000_000,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +63,7 @@ class Load:
     """What the load generator saw; latencies in ms."""
 
     rate: float
+    mean: float
     p50: float
     p99: float
     requests: int
@@ -147,6 +167,15 @@ class Environment:
         out = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout
         return Load(**json.loads(out))
 
+    def load_open(self, url: str, body: str, headers: Iterable[str] = ()) -> Load:
+        """Runs the open loop over many connections to its end."""
+        scale = self.scale
+        words = [sys.executable, "-m", "benchmarks.load_open", url, f"--connections={scale.connections}"]
+        words += [f"--per-second={scale.per_second}", f"--seconds={scale.seconds:g}", f"--body={body}"]
+        words += [f"--header={header}" for header in headers]
+        out = subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        return Load(**json.loads(out))
+
     def cpu_seconds(self, *programs: Program) -> float:
         """CPU time used so far by `programs`, PostgreSQL and Valkey, with all their children, living and dead."""
         servers = [s.process.pid for s in (self.postgres, self.valkey) if s.process is not None]
@@ -163,6 +192,12 @@ def _cpu_of_tree(pid: int) -> float:
             continue  # ended just now: its parent's account has it from now on
         total += times.user + times.system + times.children_user + times.children_system
     return total
+
+
+def memory_of_tree(pid: int) -> int:
+    """Bytes of memory of a process and its children, shared pages counted in shares (PSS)."""
+    root = psutil.Process(pid)
+    return sum(int(p.memory_full_info().pss) for p in (root, *root.children(recursive=True)))
 
 
 def get(url: str, headers: Mapping[str, str] | None = None) -> Any:

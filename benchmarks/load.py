@@ -1,7 +1,7 @@
 """A closed loop of HTTP clients, each sending its next request when the last is answered: rate, latencies, errors.
 
 A process of its own. `{n}` in the body is the number of the request, so that every event is a new one. One line of
-JSON comes out: {"rate", "p50", "p99" (ms), "requests", "errors", "first_error"}.
+JSON comes out: {"rate", "mean", "p50", "p99" (ms), "requests", "errors", "first_error"}.
 """
 
 from __future__ import annotations
@@ -122,6 +122,7 @@ async def drive(run: Run, clients: int) -> dict[str, object]:
     ordered = sorted(run.latencies) or [0.0]
     return {
         "rate": len(run.latencies) / run.seconds,
+        "mean": sum(ordered) / len(ordered) * 1000,
         "p50": ordered[len(ordered) // 2] * 1000,
         "p99": ordered[int(len(ordered) * 0.99)] * 1000,
         "requests": len(run.latencies),

@@ -10,7 +10,8 @@ from typing import Any, Literal
 class Row:
     """A figure. `bar` is what must hold: of the ratio to the naive design where there is one, else of the value.
 
-    `value` None: not measured yet. `naive` None: the naive design has nothing to compare with.
+    `value` None: not measured. `naive` None: the naive design has nothing to compare with. `also` are further
+    conditions (a p99, the same on SQLite): what they are in words, and whether they hold.
     """
 
     name: str
@@ -20,6 +21,7 @@ class Row:
     bar: float | None = None
     bar_of: Literal["ratio", "value"] = "ratio"
     better: Literal["higher", "lower"] = "higher"
+    also: tuple[tuple[str, bool], ...] = ()
 
     @property
     def ratio(self) -> float | None:
@@ -29,24 +31,26 @@ class Row:
         return self.value / self.naive if self.better == "higher" else self.naive / self.value
 
     @property
-    def meets(self) -> bool | None:
-        """Whether the bar holds; None where there is no bar or no figure."""
-        if self.bar is None:
-            return None
-        if self.bar_of == "ratio":
-            return None if self.ratio is None else self.ratio >= self.bar
-        if self.value is None:
-            return None
-        return self.value >= self.bar if self.better == "higher" else self.value <= self.bar
+    def meets(self) -> bool:
+        """Whether the bar holds, with all that belongs to it; what isn't measured holds nothing."""
+        figure = self.ratio if self.bar_of == "ratio" else self.value
+        if figure is None or self.bar is None or not all(holds for _, holds in self.also):
+            return False
+        return figure >= self.bar if self.bar_of == "ratio" or self.better == "higher" else figure <= self.bar
 
     @property
     def bar_text(self) -> str:
-        """The bar for people: `8 x`, `at most 34 ms`."""
+        """The bar for people: `8 x`, `at most 0.4 s`."""
         if self.bar is None:
             return ""
         if self.bar_of == "ratio":
             return f"{self.bar:g} x"
-        return f"{'at least' if self.better == 'higher' else 'at most'} {self.bar:g} {self.unit}"
+        return f"{'at least' if self.better == 'higher' else 'at most'} {self.bar:,g} {self.unit}"
+
+    @property
+    def remarks(self) -> str:
+        """The further conditions, for people."""
+        return "; ".join(f"{what}{'' if holds else ' (missed)'}" for what, holds in self.also)
 
     def as_json(self) -> dict[str, Any]:
         """As results/bench.json holds it."""
@@ -56,7 +60,7 @@ class Row:
             "unit": self.unit,
             "naive": _rounded(self.naive),
             "ratio": _rounded(self.ratio),
-            "bar": self.bar_text or None,
+            "bar": "; ".join(filter(None, (self.bar_text, self.remarks))) or None,
             "meets": self.meets,
         }
 

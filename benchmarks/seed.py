@@ -20,6 +20,7 @@ from clarion.settings import load
 
 ZONES = ("Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Sydney")
 BATCH = 1_000
+VIPS = 300  #: people in no topic, each with an address at which the stub notes the time
 
 
 async def seed(people: int, url: str) -> None:
@@ -48,6 +49,11 @@ async def seed(people: int, url: str) -> None:
         await clarion.bus.send(AddContacts(project=1, now=now, contacts=tuple(contacts)))
         await clarion.bus.send(SetPreferences(project=1, now=now, changes=tuple(changes)))
         await clarion.bus.send(Subscribe(project=1, now=now, topic="everybody", recipients=tuple(names)))
+    vips = [f"vip{n}" for n in range(VIPS)]
+    contacts = [contact_of(v, {"channel": "webhook", "kind": "url", "value": f"{url}/critical/{v}"}) for v in vips]
+    drafts = tuple(draft_of({"id": v}) for v in vips)
+    await clarion.bus.send(PutRecipients(project=1, now=clarion.clock.now(), drafts=drafts))
+    await clarion.bus.send(AddContacts(project=1, now=clarion.clock.now(), contacts=tuple(contacts)))
     await clarion.close()
 
 

@@ -1,8 +1,10 @@
 """A provider that answers at once or after a set time, and counts; a process of its own.
 
 POST /v1/projects/P/messages:send   as FCM: {"name": "projects/stub/messages/N"}
+POST /critical/NAME                 as a webhook, and notes when it came
 POST anything else                  as a webhook: {}
 GET  /count                         {"count", "first", "last"}: monotonic seconds of the first and last answer
+GET  /critical                      {NAME: monotonic seconds}
 POST /reset?latency=50              forgets the count; answers wait that many ms from now on
 """
 
@@ -28,6 +30,7 @@ class Counter:
         """Forgets; `latency` in seconds."""
         self.latency = latency
         self.count = 0
+        self.critical: dict[str, float] = {}
         self.first = self.last = 0.0
 
     def answered(self) -> int:
@@ -71,6 +74,11 @@ class Connection(asyncio.Protocol):
         counter = self._counter
         if method == b"GET" and target == b"/count":
             self._send(counter.shown())
+        elif method == b"GET" and target == b"/critical":
+            self._send(json.dumps(counter.critical).encode())
+        elif target.startswith(b"/critical/"):
+            counter.critical[target.decode().rpartition("/")[2]] = time.monotonic()
+            self._send(b"{}")
         elif target.startswith(b"/reset"):
             query = parse_qs(urlsplit(target.decode()).query)
             counter.reset(float(query.get("latency", ["0"])[0]) / 1000)

@@ -1,0 +1,106 @@
+"""`critical_during_bulk`, `broadcast_growth`, `disk_per_notification`: one broadcast, and what it does to others.
+
+While the broadcast drains, one critical event after another goes to a person of its own. `make bench-soak` does it with
+a million people; what it was done with stands beside the figures.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+from typing import NamedTuple
+
+from benchmarks.environment import Environment, get
+from benchmarks.ours import Ours
+from benchmarks.row import Row
+from benchmarks.seed import VIPS
+
+PAUSE = 0.1  #: s between critical events
+TABLES = "'^(notifications|deliveries|facts_operational)'"
+
+
+class Sample(NamedTuple):
+    """How far the broadcast was, and what had been spent by then."""
+
+    sent: int
+    cpu: float
+    statements: float
+
+
+def measure(env: Environment) -> list[Row]:
+    """One run gives all three."""
+    people = env.scale.broadcast
+    ours = Ours(env, "celery", people)
+    ours.rows("CREATE EXTENSION pg_stat_statements")
+    with ours.serving(parts=("serve", "worker", "scheduler")) as serving:
+        ours.warm_up()
+        before = _bytes(ours)
+        env.stub.reset(0)
+        samples: list[Sample] = []
+        asked: dict[str, float] = {}
+        ours.send("campaign", topic="everybody")
+        deadline = time.monotonic() + max(120.0, people / 300)
+        while (sent := env.stub.answered()[0] - len(get(f"{env.stub.url}/critical"))) < people:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{sent} of {people} were sent")
+            samples.append(Sample(sent, env.cpu_seconds(*serving.programs.values()), _statements(ours)))
+            if len(asked) < VIPS:
+                name = f"vip{len(asked)}"
+                ours.send("alarm", recipients=[name])
+                asked[name] = time.monotonic()
+            time.sleep(PAUSE)
+        samples.append(Sample(people, env.cpu_seconds(*serving.programs.values()), _statements(ours)))
+        ours.wait_for_projections()
+        came = get(f"{env.stub.url}/critical")
+        after = _bytes(ours)
+    latencies = sorted(came[name] - at for name, at in asked.items())
+    size = ((f"with {people:,} people", True),)
+    return [
+        Row(
+            name="critical_during_bulk", unit="s", value=max(0.0, latencies[int(len(latencies) * 0.99)]), bar=1,
+            bar_of="value", better="lower", also=size,
+        ),
+        Row(
+            name="broadcast_growth", unit="%", value=_growth(samples, people), bar=15, bar_of="value", better="lower",
+            also=size,
+        ),
+        Row(
+            name="disk_per_notification", unit="bytes", value=(after - before) / people, bar=1_600, bar_of="value",
+            better="lower", also=size,
+        ),
+    ]  # fmt: skip
+
+
+def _bytes(ours: Ours) -> int:
+    [(size,)] = ours.rows(
+        f"SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' AND relname ~ {TABLES}"
+    )
+    return int(size)
+
+
+def _statements(ours: Ours) -> float:
+    [(calls,)] = ours.rows(
+        "SELECT sum(calls) FROM pg_stat_statements "
+        "WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    return float(calls)
+
+
+def _growth(samples: list[Sample], people: int) -> float:
+    """By how many % a notification of the last tenth costs more than one of the second, in CPU or in statements."""
+
+    def spent(share: float) -> tuple[float, float]:
+        """What had been spent when that share was sent, between the samples around it."""
+        wanted = share * people
+        for left, right in pairwise(samples):
+            if right.sent >= wanted:
+                part = (wanted - left.sent) / max(1, right.sent - left.sent)
+                return (
+                    left.cpu + part * (right.cpu - left.cpu),
+                    left.statements + part * (right.statements - left.statements),
+                )
+        return samples[-1].cpu, samples[-1].statements
+
+    second = [b - a for a, b in zip(spent(0.1), spent(0.2), strict=True)]
+    last = [b - a for a, b in zip(spent(0.9), spent(1.0), strict=True)]
+    return max((b / a - 1) * 100 for a, b in zip(second, last, strict=True) if a > 0)
