@@ -36,11 +36,12 @@ class Scale:
     connections: int  #: open at once
     per_second: int  #: requests over all of them
     broadcast: int  #: people of the large broadcast
+    streams: int  #: live inboxes
 
 
 FULL = Scale(
     seconds=8, naive_0ms=3_000, naive_50ms=600, fanout=20_000, batches=60, connections=10_000, per_second=1_000,
-    broadcast=100_000,
+    broadcast=100_000, streams=10_000,
 )  # fmt: skip
 QUICK = Scale(
     seconds=2,
@@ -51,10 +52,11 @@ QUICK = Scale(
     connections=1_000,
     per_second=100,
     broadcast=5_000,
+    streams=500,
 )
 SOAK = Scale(
     seconds=8, naive_0ms=3_000, naive_50ms=600, fanout=20_000, batches=60, connections=10_000, per_second=1_000,
-    broadcast=1_000_000,
+    broadcast=1_000_000, streams=10_000,
 )  # fmt: skip
 
 

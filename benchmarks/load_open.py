@@ -73,7 +73,7 @@ async def drive(options: argparse.Namespace) -> dict[str, object]:
                 for _ in range(some)
             )
         )
-        open_ += [cast("Connection", protocol) for _, protocol in made]
+        open_ += [protocol for _, protocol in made]
     lines = [f"POST {url.path} HTTP/1.1", f"Host: {url.netloc}", "Content-Type: application/json", *options.header]
     head = "".join(f"{line}\r\n" for line in lines).encode()
     count = round(options.seconds * options.per_second)

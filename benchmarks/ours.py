@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import psycopg2
+import asyncpg
 
 from benchmarks.environment import ROOT, Environment, Load, Program, answers, post
 from benchmarks.yardstick import ACCEPT_BODY, DATA, FanOut
@@ -44,7 +45,7 @@ class Serving(NamedTuple):
     """The running programs of an installation."""
 
     url: str
-    programs: dict[str, Program]
+    programs: dict[Part, Program]
 
 
 class Ours:
@@ -85,7 +86,7 @@ class Ours:
         words = {
             "serve": f"serve --processes {apis}", "worker": f"worker --processes {workers}", "scheduler": "scheduler",
         }  # fmt: skip
-        programs = {}
+        programs: dict[Part, Program] = {}
         for part in parts:
             command: list[str | Path] = ["/bin/sh", "-c", f"cd {self._folder} && exec {CLARION} {words[part]}"]
             programs[part] = Program(self.env.folder, command, self._environment)
@@ -135,13 +136,15 @@ class Ours:
 
     def rows(self, text: str) -> list[tuple[Any, ...]]:
         """What a query gives."""
-        connection = psycopg2.connect(self.database)
-        try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(text)
-                return list(cursor.fetchall()) if cursor.description else []
-        finally:
-            connection.close()
+
+        async def ask() -> list[tuple[Any, ...]]:
+            connection = await asyncpg.connect(self.database)
+            try:
+                return [tuple(row) for row in await connection.fetch(text)]
+            finally:
+                await connection.close()
+
+        return asyncio.run(ask())
 
     def count(self, rows: str) -> int:
         """How many rows `FROM` that there are."""

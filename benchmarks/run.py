@@ -16,7 +16,7 @@ from rich.table import Table
 
 from benchmarks.environment import FULL, QUICK, SOAK, Environment
 from benchmarks.row import Row
-from benchmarks.rows import accept, batch, broadcast, connections, decided, fanout
+from benchmarks.rows import accept, batch, broadcast, connections, decided, fanout, streams
 
 #: Every group, in the order in which it is measured.
 GROUPS: dict[str, Callable[[Environment], list[Row]]] = {
@@ -25,6 +25,7 @@ GROUPS: dict[str, Callable[[Environment], list[Row]]] = {
     "fanout": fanout.measure,
     "batch": batch.measure,
     "connections": connections.measure,
+    "streams": streams.measure,
     "broadcast": broadcast.measure,
 }
 #: The rows in their order.
@@ -33,16 +34,6 @@ NAMES = (
     "decisions", "batch_events", "accept_10k_connections", "memory", "critical_during_bulk", "inbox_streams",
     "broadcast_growth", "disk_per_notification",
 )  # fmt: skip
-#: Without a measurement yet.
-INBOX_STREAMS = Row(
-    name="inbox_streams",
-    unit="KB",
-    bar=50,
-    bar_of="value",
-    better="lower",
-    also=(("publish to receive p99 200 ms", False),),
-)
-
 RESULTS = Path(__file__).with_name("results") / "bench.json"
 
 
@@ -57,7 +48,7 @@ def main() -> None:
         parser.error(f"no group {', '.join(sorted(unknown))}: choose of {', '.join(GROUPS)}")
     console = Console()
     env = Environment(QUICK if options.quick else SOAK if options.soak else FULL)
-    measured: list[Row] = [INBOX_STREAMS]
+    measured: list[Row] = []
     try:
         for group in options.groups or (["broadcast"] if options.soak else GROUPS):
             console.print(f"Measuring {group} ...")

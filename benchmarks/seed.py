@@ -50,10 +50,10 @@ async def seed(people: int, url: str) -> None:
         await clarion.bus.send(SetPreferences(project=1, now=now, changes=tuple(changes)))
         await clarion.bus.send(Subscribe(project=1, now=now, topic="everybody", recipients=tuple(names)))
     vips = [f"vip{n}" for n in range(VIPS)]
-    contacts = [contact_of(v, {"channel": "webhook", "kind": "url", "value": f"{url}/critical/{v}"}) for v in vips]
-    drafts = tuple(draft_of({"id": v}) for v in vips)
-    await clarion.bus.send(PutRecipients(project=1, now=clarion.clock.now(), drafts=drafts))
-    await clarion.bus.send(AddContacts(project=1, now=clarion.clock.now(), contacts=tuple(contacts)))
+    hooks = [contact_of(v, {"channel": "webhook", "kind": "url", "value": f"{url}/critical/{v}"}) for v in vips]
+    known = tuple(draft_of({"id": v}) for v in vips)
+    await clarion.bus.send(PutRecipients(project=1, now=clarion.clock.now(), drafts=known))
+    await clarion.bus.send(AddContacts(project=1, now=clarion.clock.now(), contacts=tuple(hooks)))
     await clarion.close()
 
 

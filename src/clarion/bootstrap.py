@@ -151,6 +151,7 @@ class Clarion:
             round(decisions.release_spread_seconds * SECOND),
         )  # fmt: skip
         self.deciding = Deciding(Decider(*common), Reviewer(*common), Closer(*common))
+        self.deciding.decider.share_fairly(decisions.weights, decisions.ahead)
         self.previewer = Previewer(db, self.limits, self.contexts)
         self.workers = Workers(db, clock)
         followers = (FollowPolicy(self.contexts), FollowTouches(self.contexts))

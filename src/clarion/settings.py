@@ -59,6 +59,8 @@ class Decisions(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     attention_budget: int
     batch: int
+    weights: dict[str, float]
+    ahead: int
     release_spread_seconds: float
 
 

@@ -8,9 +8,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from benchmarks import run
 from benchmarks.environment import ROOT, Stub, get, post
 from benchmarks.row import Row
 from tests.servers import RunFolder
@@ -82,5 +84,26 @@ def test_a_bar_on_the_value_holds_up_to_that_value() -> None:
     assert Row(name="p99", unit="ms", value=35, naive=63, bar=34, bar_of="value", better="lower").meets is False
 
 
-def test_what_is_not_measured_yet_neither_holds_nor_misses() -> None:
-    assert Row(name="r", unit="events/s", naive=10, bar=8).meets is None
+def test_what_is_not_measured_holds_nothing() -> None:
+    assert Row(name="r", unit="events/s", naive=10, bar=8).meets is False
+
+
+def test_a_further_condition_has_to_hold_too_and_stands_in_the_results() -> None:
+    row = Row(name="r", unit="events/s", value=80, naive=10, bar=8, also=(("p99 40 ms of 34", False),))
+    assert row.meets is False
+    assert row.as_json() == {
+        "name": "r", "value": 80.0, "unit": "events/s", "naive": 10.0, "ratio": 8.0,
+        "bar": "8 x; p99 40 ms of 34 (missed)", "meets": False,
+    }  # fmt: skip
+
+
+def test_the_results_hold_the_rows_of_the_design_in_their_order_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "RESULTS", tmp_path / "bench.json")
+    (tmp_path / "bench.json").write_text('[{"name": "capture_sqlite", "value": 1}]')
+    run.write([Row(name="memory", unit="MB", value=100, bar=250, bar_of="value", better="lower")])
+    rows = json.loads((tmp_path / "bench.json").read_text())
+    assert [row["name"] for row in rows] == list(run.NAMES)
+    assert {row["name"] for row in rows if row["meets"]} == {"memory"}
+    assert all(row.keys() == {"name", "value", "unit", "naive", "ratio", "bar", "meets"} for row in rows)

@@ -9,6 +9,7 @@ import pytest
 
 from clarion.decisions import driver, parking, shards
 from clarion.decisions.contexts import Contexts, EventRun
+from clarion.decisions.fairness import Turns
 from clarion.storage import Row, Tx
 from tests.composed import PROJECT, Installation, compose, outcomes
 
@@ -81,10 +82,10 @@ async def test_a_shard_that_ends_its_workers_goes_with_ever_fewer_others_and_is_
         sizes = []
         for taken in range(5):
             now = installation.clarion.clock.now() + taken * (shards.HELD + 1)
-            held = await db.write(lambda tx, now=now: shards.take(tx, [2], now, 1000))  # type: ignore[misc]
+            held = await db.write(lambda tx, now=now: shards.take(tx, [2], now, 1000, Turns({})))  # type: ignore[misc]
             sizes.append([len(group) for group in driver._groups(held, 1000)])
             # meanwhile nobody else gets them
-            assert not await db.write(lambda tx, now=now: shards.take(tx, [2], now + 1000, 1000))  # type: ignore[misc]
+            assert not await db.write(lambda tx, now=now: shards.take(tx, [2], now + 1000, 1000, Turns({})))  # type: ignore[misc]
         assert sizes == [[12], [12], [10, 2], [1] * 12, [1] * 12]
 
         # When a worker takes them a sixth time, they are parked untried

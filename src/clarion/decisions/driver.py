@@ -16,8 +16,10 @@ import structlog
 from clarion import meters
 from clarion.clock import SECOND, Clock, monotonic
 from clarion.decisions import parking, shards
+from clarion.decisions.ahead import Ahead
 from clarion.decisions.buckets import join, one_opener
 from clarion.decisions.contexts import Contexts, DedupeKey, claim, claimed_by_others
+from clarion.decisions.fairness import Turns
 from clarion.decisions.recording import Recorded, Route, record, write
 from clarion.decisions.rules import candidates, verdicts
 from clarion.decisions.shards import OpenShard, ShardRef, Taken
@@ -40,6 +42,8 @@ POSTPONED = 15 * SECOND
 TRIES = 5
 #: How many are decided together that were taken so often before.
 _TOGETHER = {1: 100, 2: 10}
+#: Deliveries that may wait at a provider before its shares are decided further.
+AHEAD = 4_000
 #: The error of a shard whose workers ended without a word.
 WORKER_LOST = "WorkerLost"
 
@@ -68,14 +72,23 @@ class Decider:
     ) -> None:  # fmt: skip
         self._db, self._limits, self._contexts, self._route = db, limits, contexts, route
         self._clock, self._announce, self._batch, self._spread = clock, announce, batch, spread
+        self._turns, self._ahead = Turns({}), Ahead(AHEAD)
+
+    def share_fairly(self, weights: Mapping[str, float], ahead: int) -> None:
+        """By tenant or workflow, how much of a queue it gets beside others; how far decisions run ahead of sends."""
+        self._turns, self._ahead = Turns(weights), Ahead(ahead)
 
     async def decide_due(self, priorities: Sequence[int]) -> int:
         """Decides what waits in these queues, up to a batch; gives the number of people, 0 when nothing waits."""
         now = self._clock.now()
-        taken = await self._db.write(lambda tx: shards.take(tx, priorities, now, self._batch), Lane.DECISIONS)
+        paused = await self._db.read(lambda tx: self._ahead.paused(tx, now))
+        taken = await self._db.write(
+            lambda tx: shards.take(tx, priorities, now, self._batch, self._turns, paused), Lane.DECISIONS
+        )
         if not taken:
             return 0
         people = 0
+        self._ahead.deciding({t.share for t in taken})
         try:
             for group in _groups(taken, self._batch):
                 people += await self._decide_together(group, priorities)
@@ -154,6 +167,7 @@ class Decider:
             return
         if given_back:
             await self._limits.release(given_back)
+        self._ahead.decided(recorded.due)
         meters.batch("decide", len(cases), monotonic() - started)
         await self._announce([Job(DELIVER, queue, provider) for provider, queue in sorted(recorded.due)])
 

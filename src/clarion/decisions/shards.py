@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 import msgspec
 
 from clarion.clock import SECOND
+from clarion.decisions.fairness import Turns
 from clarion.directory.topics import audience_page
 from clarion.model.events import SHARD_SIZE
 from clarion.model.ids import Id
@@ -15,6 +17,10 @@ from clarion.storage import Row, Tx, tables
 
 #: How long (ms) a shard is its taker's: many times what deciding it takes.
 HELD = 6 * SECOND
+#: As the partial index says it: as a value it would be planned anew each time.
+UNDONE = {"postgresql": "NOT done", "sqlite": "done = 0"}
+#: Shares that a look finds. With more of them in a queue, those behind wait until some before have nothing waiting.
+MOST_SHARES = 1_000
 #: Shards that a worker looks at before it takes more.
 FEW = 4
 #: Ranges that one transaction cuts, so that it stays short.
@@ -43,39 +49,70 @@ class Taken(NamedTuple):
 
     ref: ShardRef
     tries: int
+    share: str
 
 
-async def take(tx: Tx, priorities: Sequence[int], now: int, most: int) -> list[Taken]:
-    """Takes shards of these queues that wait to be decided, the most urgent first, up to about `most` recipients.
+async def take(
+    tx: Tx, priorities: Sequence[int], now: int, most: int, turns: Turns, paused: AbstractSet[str] = frozenset()
+) -> list[Taken]:
+    """Takes shards of these queues that wait to be decided, up to about `most` recipients.
 
+    The most urgent first; in a queue everybody who waits gets a part of the batch, by weight, and what others leave.
     Nobody else gets them for `HELD` ms; whoever dies with them gives them back by that.
     """
-    taken: list[Taken] = []
-    people = 0
+    taken: dict[ShardRef, Taken] = {}
+    left = most
     for priority in priorities:
-        # A few first: they may be large, and what is locked in vain is hidden from others.
-        rows = await _waiting(tx, priority, now, FEW)
-        if len(rows) == FEW and sum(row["recipients"] or 1 for row in rows) < most - people:
-            rows = await _waiting(tx, priority, now, most)
-        for row in rows:
-            if people < most:
-                taken.append(Taken(ShardRef(row["project"], bytes(row["event_id"]), row["number"]), row["tries"]))
-                people += row["recipients"] or 1
-        if people >= most:
-            break
-    held = [(*t.ref, now + HELD, t.tries + 1) for t in sorted(taken)]
+        present = turns.order([s for s in await _shares(tx, priority) if s not in paused])
+        for fair in (True, False) if len(present) > 1 else (False,):
+            for place, share in enumerate(present):
+                if left <= 0:
+                    break
+                weights = sum(turns.weight(s) for s in present[place:])
+                part = max(1, round(left * turns.weight(share) / weights)) if fair else left
+                people = await _take_of(tx, priority, share, now, part, taken)
+                turns.charge(share, people)
+                left -= people
+    held = [(*t.ref, now + HELD, t.tries + 1) for t in sorted(taken.values())]
     await tx.update(tables.shards, ("project", "event_id", "number"), ("due_at", "tries"), held)
-    return taken
+    return list(taken.values())
 
 
-async def _waiting(tx: Tx, priority: int, now: int, limit: int) -> Sequence[Row]:
-    return await tx.fetch(
-        "SELECT project, event_id, number, recipients, tries FROM shards "  # nosec B608  # a constant of storage
-        "WHERE done = :no AND priority = :priority AND due_at <= :now AND NOT EXISTS (SELECT 1 FROM events e "
-        "WHERE e.project = shards.project AND e.id = shards.event_id AND e.held_at IS NOT NULL) "
-        "ORDER BY due_at LIMIT :most" + tx.skip_locked,
-        no=False,
+async def _take_of(tx: Tx, priority: int, share: str, now: int, most: int, taken: dict[ShardRef, Taken]) -> int:
+    """Adds shards of one share to those taken; gives the number of people."""
+    before = sum(t.share == share for t in taken.values())
+    # A few first: they may be large, and what is locked in vain is hidden from others.
+    rows = await _waiting(tx, priority, share, now, before + FEW)
+    if len(rows) == before + FEW and sum(row["recipients"] or 1 for row in rows[before:]) < most:
+        rows = await _waiting(tx, priority, share, now, before + most)
+    people = 0
+    for row in rows:
+        ref = ShardRef(row["project"], bytes(row["event_id"]), row["number"])
+        if people < most and ref not in taken:
+            taken[ref] = Taken(ref, row["tries"], share)
+            people += row["recipients"] or 1
+    return people
+
+
+async def _shares(tx: Tx, priority: int) -> list[str]:
+    """Whose shards wait in a queue: a step through the index for each, however many shards they have."""
+    rows = await tx.fetch(
+        f"WITH RECURSIVE s(share) AS (SELECT min(share) FROM shards WHERE {UNDONE[tx.dialect]} "  # nosec B608
+        f"AND priority = :priority UNION ALL SELECT (SELECT min(share) FROM shards WHERE {UNDONE[tx.dialect]} "
+        "AND priority = :priority AND share > s.share) FROM s WHERE s.share IS NOT NULL) "
+        "SELECT share FROM s WHERE share IS NOT NULL LIMIT :most",
         priority=priority,
+        most=MOST_SHARES,
+    )
+    return [row["share"] for row in rows]
+
+
+async def _waiting(tx: Tx, priority: int, share: str, now: int, limit: int) -> Sequence[Row]:
+    return await tx.fetch(
+        f"SELECT project, event_id, number, recipients, tries FROM shards WHERE {UNDONE[tx.dialect]} "  # nosec B608
+        "AND priority = :priority AND share = :share AND due_at <= :now ORDER BY due_at LIMIT :most" + tx.skip_locked,
+        priority=priority,
+        share=share,
         now=now,
         most=limit,
     )
@@ -90,7 +127,7 @@ async def give_back(tx: Tx, taken: Sequence[Taken], now: int) -> None:
 async def cut(tx: Tx, refs: Sequence[ShardRef], now: int) -> None:
     """Cuts ranges without an end into shards that anybody may take; of each range at most `MOST_CUTS` at once."""
     rows = await tx.fetch(
-        "SELECT s.project, s.event_id, s.number, s.priority, s.after, e.audience, e.accepted_at FROM shards s "  # nosec B608  # a constant of storage
+        "SELECT s.project, s.event_id, s.number, s.priority, s.share, s.after, e.audience, e.accepted_at FROM shards s "  # nosec B608  # a constant of storage
         "JOIN events e ON e.project = s.project AND e.id = s.event_id "
         "WHERE s.project IN :projects AND s.event_id IN :events AND s.done = :no "
         "AND s.members IS NULL AND s.upto IS NULL" + tx.lock_rows.replace(" UPDATE", " UPDATE OF s"),
@@ -102,12 +139,12 @@ async def cut(tx: Tx, refs: Sequence[ShardRef], now: int) -> None:
     for row in rows:
         ref = ShardRef(row["project"], bytes(row["event_id"]), row["number"])
         if ref in wanted:
-            await _cut_one(tx, ref, row["priority"], row["after"], row["audience"], row["accepted_at"], now)
+            await _cut_one(tx, ref, row, now)
 
 
-async def _cut_one(tx: Tx, ref: ShardRef, priority: int, after: str, audience: str, accepted_at: int, now: int) -> None:
+async def _cut_one(tx: Tx, ref: ShardRef, row: Row, now: int) -> None:
     """Ends the open range `ref` after SHARD_SIZE members, and goes on with new shards behind it."""
-    number = ref.number
+    number, after, audience, accepted_at = ref.number, row["after"], row["audience"], row["accepted_at"]
     for _ in range(MOST_CUTS):
         members = await _page(tx, ref.project, audience, after, None, accepted_at)
         upto = members[-1] if members else after
@@ -121,8 +158,10 @@ async def _cut_one(tx: Tx, ref: ShardRef, priority: int, after: str, audience: s
         number, after = number + 1, upto
         await tx.run(
             "INSERT INTO shards (project, event_id, number, priority, after, done, due_at, recipients, decided, "
-            "notifications, tries) VALUES (:project, :event, :number, :priority, :after, :no, :now, 0, 0, 0, 0)",
-            project=ref.project, event=ref.event_id, number=number, priority=priority, after=after, no=False, now=now,
+            "notifications, tries, share) "
+            "VALUES (:project, :event, :number, :priority, :after, :no, :now, 0, 0, 0, 0, :share)",
+            project=ref.project, event=ref.event_id, number=number, priority=row["priority"], after=after, no=False,
+            now=now, share=row["share"],
         )  # fmt: skip
 
 

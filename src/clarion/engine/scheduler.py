@@ -25,8 +25,9 @@ class Scheduler:
     ) -> None:
         self._db, self._clock = db, clock
         self._values = {f"p{i}": name for i, name in enumerate(providers)}
+        undone = "NOT done" if db.dialect == "postgresql" else "done = 0"  # as the partial index says it
         rows = {
-            Job(DECIDE, p): f"shards WHERE done = :no AND priority = {int(p)}" for p in sorted(priorities)
+            Job(DECIDE, p): f"shards WHERE {undone} AND priority = {int(p)}" for p in sorted(priorities)
         }  # fmt: skip
         if priorities:
             rows[Job(REVIEW, Priority.normal)] = "deliveries WHERE state = 'deferred'"
@@ -51,7 +52,7 @@ class Scheduler:
         now = self._clock.now()
 
         async def work(tx: Tx) -> list[Job]:
-            row = await tx.first(self._due, now=now, no=False, **self._values)
+            row = await tx.first(self._due, now=now, **self._values)
             assert row is not None
             return [job for job, found in zip(self._jobs, row, strict=True) if found]
 
@@ -66,7 +67,7 @@ class Scheduler:
         after, until = max(now, self._handed_over), now + HORIZON
 
         async def work(tx: Tx) -> list[tuple[int, list[Job]]]:
-            row = await tx.first(self._near, after=after, until=until, no=False, **self._values)
+            row = await tx.first(self._near, after=after, until=until, **self._values)
             assert row is not None
             by_instant: dict[int, list[Job]] = defaultdict(list)
             for job, at in zip(self._jobs, row, strict=True):

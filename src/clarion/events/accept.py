@@ -17,7 +17,7 @@ from clarion.events.intake import Draft
 from clarion.ledger.bus import Command, CommandBus
 from clarion.ledger.facts import EventAccepted
 from clarion.model.errors import ClarionError, Invalid
-from clarion.model.events import SHARD_SIZE
+from clarion.model.events import SHARD_SIZE, share_of
 from clarion.model.ids import Id, new_id
 from clarion.model.words import Priority
 from clarion.model.workflow import Workflow
@@ -85,6 +85,7 @@ _SHARD = (
     "decided",
     "notifications",
     "tries",
+    "share",
 )
 _KEY = ("project", "key", "hash", "event_id", "expires_at")
 _json = msgspec.json.Encoder()
@@ -232,11 +233,14 @@ def _accepted(command: AcceptEvents, event: Id, entry: Entry) -> EventAccepted:
 
 def _shard_rows(now: int, event: Id, entry: Entry) -> list[tuple[Any, ...]]:
     project, priority, members = entry.draft.project, int(entry.priority), entry.draft.members
+    share = share_of(entry.draft.tenant, entry.workflows[0].key)
     if members is None:  # a range, cut when it is decided
-        return [(project, event, 0, priority, None, "", None, False, now, 0, 0, 0, 0)]
+        return [(project, event, 0, priority, None, "", None, False, now, 0, 0, 0, 0, share)]
+    parts = [members[i : i + SHARD_SIZE] for i in range(0, len(members) or 1, SHARD_SIZE)]
+    ends = (None, None, False, now)
     return [
-        (project, event, number, priority, _json.encode(part).decode(), None, None, False, now, len(part), 0, 0, 0)
-        for number, part in enumerate(members[i : i + SHARD_SIZE] for i in range(0, len(members) or 1, SHARD_SIZE))
+        (project, event, number, priority, _json.encode(part).decode(), *ends, len(part), 0, 0, 0, share)
+        for number, part in enumerate(parts)
     ]
 
 

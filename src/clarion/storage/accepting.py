@@ -30,11 +30,11 @@ WITH won AS (
   WHERE e.id IN (SELECT event_id FROM new)
 ), shard AS (
   INSERT INTO shards (project, event_id, number, priority, members, after, done, due_at, recipients, decided,
-                      notifications, tries)
-  SELECT :project, s.event_id, s.number, s.priority, s.members, s.after, false, :now, s.recipients, 0, 0, 0
+                      notifications, tries, share)
+  SELECT :project, s.event_id, s.number, s.priority, s.members, s.after, false, :now, s.recipients, 0, 0, 0, s.share
   FROM unnest(:s_event::bytea[], :s_number::integer[], :s_priority::smallint[], :s_members::text[], :s_after::text[],
-              :s_recipients::integer[])
-    AS s(event_id, number, priority, members, after, recipients)
+              :s_recipients::integer[], :s_share::text[])
+    AS s(event_id, number, priority, members, after, recipients, share)
   WHERE s.event_id IN (SELECT event_id FROM new)
 ), fact AS (
   INSERT INTO facts_operational (xid, position, project, at, kind, version, subject, recipient, detail)
@@ -62,13 +62,13 @@ async def store_events(
     project, now = events[0][0], events[0][9]
     key = _columns(keys, 5)
     event = _columns(events, 12)
-    shard = _columns(shards, 13)
+    shard = _columns(shards, 14)
     rows = await tx.fetch(
         _STORE, project=project, now=now, key_expires=keys[0][4] if keys else 0, k_key=key[1], k_hash=key[2],
         k_event=key[3], keyless=keyless, e_id=event[1], e_type=event[2], e_data=event[3], e_actor=event[4],
         e_tenant=event[5], e_audience=event[6], e_workflows=event[7], e_priority=event[8], e_send_at=event[10],
         e_expires_at=event[11], s_event=shard[1], s_number=shard[2], s_priority=shard[3], s_members=shard[4],
-        s_after=shard[5], s_recipients=shard[9], kind=facts[0][2], version=facts[0][3],
+        s_after=shard[5], s_recipients=shard[9], s_share=shard[13], kind=facts[0][2], version=facts[0][3],
         f_detail=[fact[6] for fact in facts],
     )  # fmt: skip
     return {bytes(row["event_id"]) for row in rows}

@@ -264,8 +264,11 @@ shards = _table(
     _number("decided"),
     _number("notifications"),
     _column("tries", SmallInteger()),  # how often it was taken
+    _text("share"),  # whose it is in the queue: tenant and workflow
     # work waiting to be decided; empty when there is none
-    Index("shards_due", "priority", "due_at", sqlite_where=text("done = 0"), postgresql_where=text("NOT done")),
+    Index(
+        "shards_due", "priority", "share", "due_at", sqlite_where=text("done = 0"), postgresql_where=text("NOT done")
+    ),
     by_time="event_id",
 )
 

@@ -401,11 +401,12 @@ CREATE TABLE shards (
   decided INTEGER NOT NULL, 
   notifications INTEGER NOT NULL, 
   tries SMALLINT NOT NULL, 
+  share TEXT COLLATE "C" NOT NULL, 
   PRIMARY KEY (project, event_id, number)
 )
  PARTITION BY RANGE (event_id);
 
-CREATE INDEX shards_due ON shards (priority, due_at) WHERE NOT done;
+CREATE INDEX shards_due ON shards (priority, share, due_at) WHERE NOT done;
 
 CREATE TABLE subscriptions (
   project INTEGER NOT NULL, 

@@ -424,11 +424,12 @@ CREATE TABLE shards (
   decided INTEGER NOT NULL, 
   notifications INTEGER NOT NULL, 
   tries SMALLINT NOT NULL, 
+  share TEXT NOT NULL, 
   PRIMARY KEY (project, event_id, number)
 )
  WITHOUT ROWID;
 
-CREATE INDEX shards_due ON shards (priority, due_at) WHERE done = 0;
+CREATE INDEX shards_due ON shards (priority, share, due_at) WHERE done = 0;
 
 CREATE TABLE subscriptions (
   project INTEGER NOT NULL, 
