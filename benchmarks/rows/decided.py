@@ -1,13 +1,35 @@
-"""`decisions`: pure verdicts a second on one core."""
+"""`decisions`: pure verdicts a second on one core. `decided_*`: people decided a second by one process, and stored."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 from benchmarks import decisions
-from benchmarks.environment import Environment
+from benchmarks.environment import ROOT, Environment
+from benchmarks.ours import Ours
 from benchmarks.row import Row
 
 
+class Deciding(Ours):
+    """An installation whose decisions are measured without a server."""
+
+    def decide(self, people: int) -> float:
+        """People decided a second by one process, stored, with every rule at work."""
+        words = [sys.executable, "-m", "benchmarks.deciding", str(people)]
+        budget = {"CLARION_DECISIONS__ATTENTION_BUDGET": "1000"}
+        environment = {**os.environ, **self._environment, **budget, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(words, cwd=self._folder, env=environment, check=True, stdout=subprocess.PIPE)
+        return float(done.stdout)
+
+
 def measure(env: Environment) -> list[Row]:
-    """The rules alone, on contexts as they come: people with preferences, zones, quiet hours, devices."""
+    """The rules alone, on contexts as they come; then with loading, slots, claims, rows and facts around them."""
     value = decisions.measure(env.scale.seconds)
-    return [Row(name="decisions", unit="verdicts/s", value=value, bar=50_000, bar_of="value")]
+    rows = [Row(name="decisions", unit="verdicts/s", value=value, bar=50_000, bar_of="value")]
+    people = env.scale.fanout
+    return rows + [
+        Row(name=f"decided_{stores}", unit="people/s", value=Deciding(env, stores, people).decide(people))
+        for stores in ("postgres", "sqlite")
+    ]

@@ -164,6 +164,33 @@ async def test_waits_digests_and_reading_happen_in_the_replayed_time(clarion: In
     assert outcome.sides[1].put_off["reply", Channel.EMAIL, "wait"] == 2
 
 
+async def test_digests_of_every_mode_go_their_ways_in_the_shadow(clarion: Installation, clock: AheadClock) -> None:
+    # Given ten likes, a minute apart
+    await clarion.people("ada")
+    await clarion.workflow("like", MAIL, preferences={"email": {"max_per_hour": 100, "max_per_day": 100}})
+    for n in range(10):
+        await clarion.settled(await clarion.event("like", recipients=["ada"], data={"n": n}))
+        clock.ahead += MINUTE
+    clock.ahead += DAY
+    modes: dict[str, dict[str, Any]] = {
+        "fixed": {"mode": "fixed", "window": "4m"},
+        "lookback": {"mode": "lookback", "window": "30m"},
+        "sliding": {"mode": "sliding", "window": "2m", "max_window": "5m"},
+        "patient": {"mode": "fixed", "window": "2m", "min_items": 4},
+    }
+    found = {}
+    for name, digest in modes.items():
+        side = (await replayed(clarion, workflow("like", MAIL, digest=digest))).sides[1]
+        sent, gathered = (side.outcomes["like", Channel.EMAIL, outcome, None] for outcome in ("sent", "gathered"))
+        found[name] = sent, gathered, side.digests["like", Channel.EMAIL, "sent"]
+    # Then: how many go out by themselves, are gathered, and in how many messages
+    assert found == {"fixed": (0, 10, 3), "lookback": (1, 9, 1), "sliding": (0, 10, 2), "patient": (0, 10, 3)}
+    # And the waits of a run that is gathered whole begin when its digest goes out
+    steps = {"wait": "10m", "unless": "seen"}, {"channel": "in_app", "title": "likes"}
+    side = (await replayed(clarion, workflow("like", MAIL, *steps, digest={"mode": "fixed", "window": "30m"}))).sides[1]
+    assert dict(side.digests) == {("like", "email", "sent"): 1, ("like", "in_app", "sent"): 1}
+
+
 async def test_caps_count_what_was_sent_before_the_replayed_time_and_the_budget_can_be_planned(
     clarion: Installation, clock: AheadClock
 ) -> None:

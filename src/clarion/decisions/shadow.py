@@ -15,14 +15,17 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
+from clarion import zones
 from clarion.decisions.driver import BEFORE_DEDUPE, by_urgency
 from clarion.decisions.rules import candidates, verdicts
+from clarion.decisions.rules.digests import digest_for, stays_open
+from clarion.decisions.rules.plan import planned
 from clarion.limits import caps, rolling
-from clarion.model.decision import Bucket, Candidate, Context, Counter, Told, Trace, Verdict
+from clarion.model.decision import Bucket, Candidate, Context, Counter, Gathered, Told, Trace, Verdict
 from clarion.model.events import Event
 from clarion.model.ids import Id, notification_id
 from clarion.model.words import Channel, OnLimit, Reason, VerdictKind
-from clarion.model.workflow import Workflow
+from clarion.model.workflow import Digest, Workflow
 
 #: Dedupe claims past this number are looked through for those that have run out.
 MANY_CLAIMS = 100_000
@@ -76,20 +79,27 @@ class Waiting(NamedTuple):
     seen: Seen
     sent: set[Channel]  #: on which the run went out, shared by its steps
     cancelled_at: int | None = None  #: of the event
-    digest: bool = False
-
-
-class Pile:
-    """An open digest."""
-
-    def __init__(self, context: Context, step: int, opened_at: int, closes_at: int) -> None:
-        self.context, self.step = context, step
-        self.opened_at, self.closes_at = opened_at, closes_at
-        self.count = 0
+    pile: Pile | None = None  #: it is the message of this digest
 
 
 #: Names an open digest.
 PileKey = tuple[str, str, int, str | None, str]
+
+
+class Pile:
+    """A digest that gathers."""
+
+    def __init__(self, name: PileKey, context: Context, step: int, opened_at: int, closes_at: int) -> None:
+        self.name, self.context, self.step = name, context, step
+        self.opened_at, self.closes_at, self.windows = opened_at, closes_at, 1
+        self.count, self.actors = 0, set[str | None]()
+        self.whole = context.steps is None  #: with all of its run: the waits begin when it goes out
+
+    def add(self, context: Context) -> None:
+        """One more message."""
+        self.context = context
+        self.count += 1
+        self.actors.add(context.event.actor)
 
 
 class Shadow:
@@ -157,7 +167,7 @@ class Shadow:
         """What waits now stays waiting."""
         for _, _, item in sorted(self._waiting, key=lambda entry: entry[:2]):
             if isinstance(item, Waiting):
-                settle = self._settle_digest if item.digest else self._settle
+                settle = self._settle if item.pile is None else self._settle_digest
                 settle(_key(item.context, item.step), Fate("waiting", item.reason, item.put_off))
             elif (pile := self._piles.pop(item, None)) is not None and pile.count:
                 self._settle_digest(_key(pile.context, pile.step), Fate("waiting", Reason.DIGEST))
@@ -184,20 +194,23 @@ class Shadow:
 
     def _apply(self, run: Waiting, verdict: Verdict, now: int) -> None:
         kind, key = verdict.verdict, _key(run.context, verdict.step)
-        settle = self._settle_digest if run.digest else self._settle
+        settle = self._settle if run.pile is None else self._settle_digest
         if kind is VerdictKind.DELIVER:
             run.sent.add(verdict.channel)
             settle(key, Fate("sent", None, run.put_off, verdict.trace))
             if verdict.bucket is not None:  # the first of a look-back digest
                 self._pile(run, verdict, now)
         elif kind is VerdictKind.DIGEST and verdict.bucket is not None:
-            self._pile(run, verdict, now).count += 1
+            self._pile(run, verdict, now).add(run.context)
             settle(key, Fate("gathered", verdict.reason, run.put_off, verdict.trace))
         elif kind is VerdictKind.SUPPRESS or verdict.until is None:
             settle(key, Fate("suppressed", verdict.reason, run.put_off, verdict.trace))
         else:
             reason = verdict.reason or Reason.SCHEDULED
-            steps = replace(run.context, steps=(verdict.step,), released=reason not in _NOT_YET_DECIDED)
+            if run.pile is not None and reason not in _NOT_YET_DECIDED and run.pile.name not in self._piles:
+                self._keep_open(run.pile, verdict.until)  # it gathers on until it can go out
+                return
+            steps = replace(run.context, steps=(verdict.step,), released=reason not in _NOT_YET_DECIDED, begins=None)
             later = run._replace(context=steps, step=verdict.step, reason=reason, put_off=(*run.put_off, reason))
             self._wait(verdict.until, later)
 
@@ -214,7 +227,7 @@ class Shadow:
         context = replace(waiting.context, told=told)
         if waiting.cancelled_at is not None and waiting.cancelled_at <= now:
             context = replace(context, event=replace(context.event, cancelled_at=waiting.cancelled_at))
-        return waiting._replace(context=context if context.released else self._gathering(context))
+        return waiting._replace(context=context if context.released or context.gathered else self._gathering(context))
 
     # --- dedupe -------------------------------------------------------------------------------------------------------
 
@@ -260,18 +273,17 @@ class Shadow:
         """The digest that a verdict joins or opens."""
         assert verdict.bucket is not None
         context, name = run.context, _pile_key(run.context, verdict.step, verdict.bucket)
-        pile, ends = self._piles.get(name), verdict.until
+        pile, ends = self._piles.get(name), verdict.bucket_until or verdict.until
         if pile is None:
-            digest = next(s.digest for s in context.workflow.steps if s.index == verdict.step)
-            digest = digest or context.workflow.digest
-            ends = ends if ends is not None else now + (0 if digest is None else digest.window)
-            pile = self._piles[name] = Pile(context, verdict.step, now, ends)
-            self._wait(ends, name)
-        elif ends is not None and ends != pile.closes_at and verdict.reason is Reason.DIGEST:
-            pile.closes_at = ends
-            self._wait(ends, name)
-        pile.context = context
+            pile = Pile(name, context, verdict.step, now, ends or now)
+            self._keep_open(pile, pile.closes_at)
+        elif ends is not None and verdict.reason is Reason.DIGEST and (verdict.slides or ends < pile.closes_at):
+            self._keep_open(pile, ends)
         return pile
+
+    def _keep_open(self, pile: Pile, until: int) -> None:
+        pile.closes_at, self._piles[pile.name] = until, pile
+        self._wait(until, pile.name)
 
     def _closed(self, name: PileKey, at: int) -> Waiting | None:
         """The message of a digest that ends now; None if it ends later after all, or is empty."""
@@ -281,12 +293,29 @@ class Shadow:
         del self._piles[name]
         if not pile.count:
             return None
+        longer = stays_open(_digest_of(pile), pile.count, pile.windows, _zone(pile), at, at)
+        if longer is not None:
+            pile.windows += 1
+            self._keep_open(pile, longer)
+            return None
         of = blake2b(repr((name, pile.opened_at)).encode("utf-8", "surrogatepass"), digest_size=16).digest()
         event = replace(pile.context.event, send_at=None, cancelled_at=None)
         context = replace(
-            pile.context, event=event, steps=(pile.step,), released=True, duplicate=False, notification=of, buckets={}
-        )
-        return Waiting(context, pile.step, Reason.DIGEST, (), Seen(), set(), digest=True)
+            pile.context, event=event, steps=(pile.step,), begins=0 if pile.whole else None, duplicate=False,
+            notification=of, buckets={},
+            gathered=Gathered(count=pile.count, actor_count=len(pile.actors - {None})),
+        )  # fmt: skip
+        return Waiting(context, pile.step, Reason.DIGEST, (), Seen(), set(), pile=pile)
+
+
+def _digest_of(pile: Pile) -> Digest | None:
+    context = pile.context
+    step = next(plan for plan in planned(context.workflow).steps if plan.step.index == pile.step)
+    return digest_for(context.workflow, step, context.preferences, context.tenant)
+
+
+def _zone(pile: Pile) -> str:
+    return zones.first_known(pile.context.profile.timezone)
 
 
 def _key(context: Context, index: int) -> Key:
