@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,28 @@ from tests.composed import Installation, Reporting, Scripted, working
 MAIL = {"channel": "email", "subject": "{{ event.data.n }}", "text": "for {{ recipient.id }}"}
 
 
-@pytest.fixture
-async def clarion(tmp_path: Path, migrated_url: str) -> AsyncIterator[Installation]:
+@asynccontextmanager
+async def waiting(folder: Path, url: str) -> AsyncIterator[Installation]:
     """Two providers that send receipts and a last one that doesn't, and a workflow that waits five minutes for them."""
     providers: dict[str, Scripted] = {name: Reporting(name) for name in ("first", "second")}
     providers["third"] = Scripted("third")
-    async with working(tmp_path, {"CLARION_DATABASE_URL": migrated_url}, scripted=providers) as installation:
+    async with working(folder, {"CLARION_DATABASE_URL": url}, scripted=providers) as installation:
         await installation.people("ada")
         await installation.workflow("code", MAIL, failover_after="5m")
+        yield installation
+
+
+@pytest.fixture
+async def clarion(tmp_path: Path, migrated_url: str) -> AsyncIterator[Installation]:
+    """Such an installation on each kind of database."""
+    async with waiting(tmp_path, migrated_url) as installation:
+        yield installation
+
+
+@pytest.fixture
+async def small(tmp_path: Path, migrated_sqlite_url: str) -> AsyncIterator[Installation]:
+    """The same on SQLite alone."""
+    async with waiting(tmp_path, migrated_sqlite_url) as installation:
         yield installation
 
 
@@ -76,19 +91,19 @@ async def test_what_is_not_reported_in_time_goes_to_the_next_provider_marked(cla
     assert [c["detail"].count("no_receipt") for c in causes] == [1, 1]
 
 
-async def test_what_may_never_be_there_twice_waits_for_its_receipt(clarion: Installation) -> None:
-    await clarion.workflow("code", MAIL, failover_after="5m", on_unknown="hold")
-    found = await delivery(clarion, await sent(clarion))
+async def test_what_may_never_be_there_twice_waits_for_its_receipt(small: Installation) -> None:
+    await small.workflow("code", MAIL, failover_after="5m", on_unknown="hold")
+    found = await delivery(small, await sent(small))
     assert (found["state"], found["due_at"]) == ("sent", None)
 
 
-async def test_a_receipt_in_time_keeps_it_where_it_is(clarion: Installation) -> None:
-    event = await sent(clarion)
-    await told(clarion, event, ReceiptEvent.SENT)
-    assert (await delivery(clarion, event))["due_at"] is not None  # on its way isn't there
-    await told(clarion, event, ReceiptEvent.DELIVERED)
-    await time_is_up(clarion)
-    found = await delivery(clarion, event)
+async def test_a_receipt_in_time_keeps_it_where_it_is(small: Installation) -> None:
+    event = await sent(small)
+    await told(small, event, ReceiptEvent.SENT)
+    assert (await delivery(small, event))["due_at"] is not None  # on its way isn't there
+    await told(small, event, ReceiptEvent.DELIVERED)
+    await time_is_up(small)
+    found = await delivery(small, event)
     assert (found["state"], found["provider"], found["due_at"]) == ("delivered", "first", None)
 
 
@@ -102,18 +117,18 @@ async def test_a_receipt_of_failure_sends_it_on_at_once_and_is_no_duplicate(clar
     assert [a["possible_duplicate"] for a in found["attempts"]] == [False, False, False]
 
 
-async def test_a_bounce_never_fails_over(clarion: Installation) -> None:
-    event = await sent(clarion)
-    await told(clarion, event, ReceiptEvent.BOUNCED)
-    await time_is_up(clarion)
-    found = await delivery(clarion, event)
+async def test_a_bounce_never_fails_over(small: Installation) -> None:
+    event = await sent(small)
+    await told(small, event, ReceiptEvent.BOUNCED)
+    await time_is_up(small)
+    found = await delivery(small, event)
     assert (found["state"], found["reason"], found["provider"]) == ("failed", "bad_address", "first")
 
 
-async def test_late_news_of_the_provider_that_was_left_still_counts(clarion: Installation) -> None:
-    event = await sent(clarion)
-    await time_is_up(clarion)
-    assert (await delivery(clarion, event))["provider"] == "second"
-    await told(clarion, event, ReceiptEvent.DELIVERED, "first")
-    found = await delivery(clarion, event)
+async def test_late_news_of_the_provider_that_was_left_still_counts(small: Installation) -> None:
+    event = await sent(small)
+    await time_is_up(small)
+    assert (await delivery(small, event))["provider"] == "second"
+    await told(small, event, ReceiptEvent.DELIVERED, "first")
+    found = await delivery(small, event)
     assert (found["state"], found["provider"], found["due_at"]) == ("delivered", "first", None)

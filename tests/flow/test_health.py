@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from clarion.clock import SystemClock
+from clarion.clock import SECOND, SystemClock
 from clarion.deliveries.health import ProviderState, demoted
 from clarion.deliveries.http import HttpClient
 from clarion.deliveries.interface import (
@@ -61,9 +61,10 @@ class Api(HttpProvider):
 
     channels = frozenset({Channel.EMAIL})
     limits = Limits(max_body_bytes=10_000)
+    patience = 15 * SECOND
 
     def request_for(self, message: Message, now: int) -> HttpRequest:
-        return HttpRequest(url=f"{self.base_url}/send", body=message.delivery_id, timeout=300)
+        return HttpRequest(url=f"{self.base_url}/send", body=message.delivery_id, timeout=self.patience)
 
     def outcome_of(self, response: HttpResponse, message: Message) -> Outcome:
         return accepted() if response.status == 200 else failed(OutcomeKind.TRANSIENT, str(response.status))
@@ -149,7 +150,10 @@ async def test_traffic_leaves_a_provider_that_turned_bad_and_comes_back_with_it(
 
 
 @pytest.mark.parametrize("mood", ["reset", "hang"])
-async def test_one_that_resets_or_hangs_is_left_too(tmp_path: Path, migrated_sqlite_url: str, mood: str) -> None:
+async def test_one_that_resets_or_hangs_is_left_too(
+    tmp_path: Path, migrated_sqlite_url: str, mood: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Api, "patience", SECOND)
     first, second = Server(), Server()
     first.mood = mood
     async with over_http(
@@ -197,8 +201,10 @@ async def test_if_all_are_demoted_the_best_is_used(tmp_path: Path, migrated_sqli
         await tell_all(clarion)
 
 
-async def test_of_two_that_notice_at_once_one_switches_and_one_probes(tmp_path: Path, migrated_url: str) -> None:
-    async with working(tmp_path, {"CLARION_DATABASE_URL": migrated_url, **SETTINGS}) as clarion:
+async def test_of_two_that_notice_at_once_one_switches_and_one_probes(
+    tmp_path: Path, migrated_postgres_url: str
+) -> None:
+    async with working(tmp_path, {"CLARION_DATABASE_URL": migrated_postgres_url, **SETTINGS}) as clarion:
         board, db, now = clarion.clarion.board, clarion.clarion.db, clarion.clarion.clock.now()
         ill = Health(1, 9)
         before = ProviderState("first")
@@ -210,7 +216,7 @@ async def test_of_two_that_notice_at_once_one_switches_and_one_probes(tmp_path: 
 
 
 async def test_a_provider_that_says_too_fast_is_left_alone_by_everybody(
-    tmp_path: Path, environment: dict[str, str]
+    tmp_path: Path, migrated_sqlite_url: str
 ) -> None:
     # Given a provider that asks for a pause
     providers = {"first": Scripted("first")}
@@ -219,7 +225,7 @@ async def test_a_provider_that_says_too_fast_is_left_alone_by_everybody(
         if m.attempt == 1 and m.recipient == "ada"
         else accepted()
     )
-    async with working(tmp_path, environment, scripted=providers) as clarion:
+    async with working(tmp_path, {"CLARION_DATABASE_URL": migrated_sqlite_url}, scripted=providers) as clarion:
         people = [f"p{n}" for n in range(20)]
         await clarion.people("ada", *people)
         await clarion.workflow("note", MAIL)
@@ -262,11 +268,11 @@ enabled = false
 
 
 async def test_a_number_goes_to_the_provider_of_its_country(
-    tmp_path: Path, migrated_url: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "clarion.toml").write_text(ROUTED)
-    async with working(tmp_path, {"CLARION_DATABASE_URL": migrated_url}) as clarion:
+    async with working(tmp_path, {"CLARION_DATABASE_URL": migrated_sqlite_url}) as clarion:
         await clarion.workflow("code", {"channel": "sms", "body": "hello"})
         numbers = {"ada": "+14155550100", "bob": "+16135550100", "cleo": "+4915112345678", "dan": "+80012345678"}
         people = [{"id": who, "phone": number} for who, number in numbers.items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,29 @@ MAIL = {"channel": "email", "subject": "{{ event.data.n }}", "text": "for {{ rec
 TEXT = {"channel": "sms", "body": "hello"}
 
 
-@pytest.fixture
-async def clarion(tmp_path: Path, migrated_url: str) -> AsyncIterator[Installation]:
+@asynccontextmanager
+async def reporting(folder: Path, url: str) -> AsyncIterator[Installation]:
     """An installation whose providers send receipts; it knows ada, who has a phone too."""
     providers = {name: Reporting(name) for name in ("first", "second")}
     providers["texts"] = Reporting("texts", Channel.SMS)
-    async with working(tmp_path, {"CLARION_DATABASE_URL": migrated_url}, scripted=providers) as installation:
+    async with working(folder, {"CLARION_DATABASE_URL": url}, scripted=providers) as installation:
         await installation.people("ada", phone="+14155550100")
         await installation.workflow("note", MAIL)
         await installation.workflow("code", TEXT)
+        yield installation
+
+
+@pytest.fixture
+async def clarion(tmp_path: Path, migrated_url: str) -> AsyncIterator[Installation]:
+    """Such an installation on each kind of database."""
+    async with reporting(tmp_path, migrated_url) as installation:
+        yield installation
+
+
+@pytest.fixture
+async def small(tmp_path: Path, migrated_sqlite_url: str) -> AsyncIterator[Installation]:
+    """The same on SQLite alone, for what asks the database nothing new."""
+    async with reporting(tmp_path, migrated_sqlite_url) as installation:
         yield installation
 
 
@@ -71,14 +86,14 @@ async def recorded(clarion: Installation) -> list[dict[str, Any]]:
     return await clarion.rows("SELECT * FROM facts_operational WHERE kind = 'ReceiptRecorded' ORDER BY xid, position")
 
 
-async def test_a_receipt_settles_its_delivery_and_stands_in_the_timeline(clarion: Installation) -> None:
-    event, delivery = await sent(clarion)
+async def test_a_receipt_settles_its_delivery_and_stands_in_the_timeline(small: Installation) -> None:
+    event, delivery = await sent(small)
 
-    await told(clarion, {"event": "delivered", "delivery_id": delivery, "code": "250"})
+    await told(small, {"event": "delivered", "delivery_id": delivery, "code": "250"})
 
-    assert await standing(clarion, event) == ("delivered", None)
-    (found,) = await clarion.notifications(event)
-    story = await clarion.clarion.db.read(lambda tx: timeline(tx, PROJECT, found["id"]))
+    assert await standing(small, event) == ("delivered", None)
+    (found,) = await small.notifications(event)
+    story = await small.clarion.db.read(lambda tx: timeline(tx, PROJECT, found["id"]))
     assert story[-1]["fact"] == "ReceiptRecorded"
     detail = story[-1]["detail"]
     assert (detail["event"], detail["state"], detail["provider"]) == ("delivered", "delivered", "first")
@@ -171,31 +186,31 @@ async def test_a_bounce_after_the_mail_was_taken_fails_it_and_bars_the_address(c
         assert not any("example.com" in f["detail"].lower() for f in facts)
 
 
-async def test_a_message_that_did_not_arrive_has_failed_and_its_address_is_good(clarion: Installation) -> None:
-    event, delivery = await sent(clarion)
-    await told(clarion, {"event": "failed", "delivery_id": delivery, "code": "30008"})
-    assert await standing(clarion, event) == ("failed", "retries_exhausted")
-    await sent(clarion)
+async def test_a_message_that_did_not_arrive_has_failed_and_its_address_is_good(small: Installation) -> None:
+    event, delivery = await sent(small)
+    await told(small, {"event": "failed", "delivery_id": delivery, "code": "30008"})
+    assert await standing(small, event) == ("failed", "retries_exhausted")
+    await sent(small)
 
 
-async def test_a_complaint_bars_the_address_and_the_mail_has_arrived(clarion: Installation) -> None:
-    event, delivery = await sent(clarion)
-    await told(clarion, {"event": "complained", "delivery_id": delivery})
-    assert await standing(clarion, event) == ("delivered", None)
-    assert [s["cause"] for s in await clarion.rows("SELECT cause FROM suppressions")] == ["complained"]
+async def test_a_complaint_bars_the_address_and_the_mail_has_arrived(small: Installation) -> None:
+    event, delivery = await sent(small)
+    await told(small, {"event": "complained", "delivery_id": delivery})
+    assert await standing(small, event) == ("delivered", None)
+    assert [s["cause"] for s in await small.rows("SELECT cause FROM suppressions")] == ["complained"]
 
 
-async def test_unsubscribing_at_the_provider_is_a_preference_for_that_type_of_mail(clarion: Installation) -> None:
-    _, delivery = await sent(clarion)
-    await clarion.workflow("other", MAIL)
+async def test_unsubscribing_at_the_provider_is_a_preference_for_that_type_of_mail(small: Installation) -> None:
+    _, delivery = await sent(small)
+    await small.workflow("other", MAIL)
 
-    await told(clarion, {"event": "unsubscribed", "delivery_id": delivery})
+    await told(small, {"event": "unsubscribed", "delivery_id": delivery})
 
-    note = await clarion.settled(await clarion.event("note", recipients=["ada"], data={"n": 2}))
-    other = await clarion.settled(await clarion.event("other", recipients=["ada"], data={"n": 2}))
+    note = await small.settled(await small.event("note", recipients=["ada"], data={"n": 2}))
+    other = await small.settled(await small.event("other", recipients=["ada"], data={"n": 2}))
     assert (outcomes(note), outcomes(other)) == ({"ada": ("suppressed", "opted_out")}, {"ada": ("sent", None)})
-    await told(clarion, {"event": "resubscribed", "delivery_id": delivery})
-    await sent(clarion)
+    await told(small, {"event": "resubscribed", "delivery_id": delivery})
+    await sent(small)
 
 
 async def test_stop_by_sms_bars_the_number_until_start(clarion: Installation) -> None:
@@ -219,45 +234,45 @@ async def test_stop_by_sms_bars_the_number_until_start(clarion: Installation) ->
     assert (said.count("ada"), said.count(None)) == (3, 2)
 
 
-async def test_start_does_not_lift_what_an_operator_barred(clarion: Installation) -> None:
-    await told(clarion, {"event": "unsubscribed", "address": "+14155550100"}, provider="texts")
-    await clarion.clarion.db.write(lambda tx: tx.run("UPDATE suppressions SET cause = 'asked by phone'"))
-    await told(clarion, {"event": "unsubscribed", "address": "+14155550100"}, provider="texts")
-    await told(clarion, {"event": "resubscribed", "address": "+14155550100"}, provider="texts")
-    assert [s["cause"] for s in await clarion.rows("SELECT cause FROM suppressions")] == ["asked by phone"]
+async def test_start_does_not_lift_what_an_operator_barred(small: Installation) -> None:
+    await told(small, {"event": "unsubscribed", "address": "+14155550100"}, provider="texts")
+    await small.clarion.db.write(lambda tx: tx.run("UPDATE suppressions SET cause = 'asked by phone'"))
+    await told(small, {"event": "unsubscribed", "address": "+14155550100"}, provider="texts")
+    await told(small, {"event": "resubscribed", "address": "+14155550100"}, provider="texts")
+    assert [s["cause"] for s in await small.rows("SELECT cause FROM suppressions")] == ["asked by phone"]
 
 
-async def test_an_unknown_word_is_kept_as_it_is(clarion: Installation) -> None:
-    event, delivery = await sent(clarion)
+async def test_an_unknown_word_is_kept_as_it_is(small: Installation) -> None:
+    event, delivery = await sent(small)
     word = {"event": "unrecognised", "raw": "defenestrated ada@example.com", "address": "ada@example.com"}
-    await told(clarion, {**word, "delivery_id": delivery})
-    assert await standing(clarion, event) == ("sent", None)
-    (fact,) = await recorded(clarion)
+    await told(small, {**word, "delivery_id": delivery})
+    assert await standing(small, event) == ("sent", None)
+    (fact,) = await recorded(small)
     assert '"raw":"defenestrated <address>"' in fact["detail"].replace('": "', '":"')
 
 
-async def test_a_receipt_ends_the_retries_of_what_had_left_unheard(clarion: Installation) -> None:
+async def test_a_receipt_ends_the_retries_of_what_had_left_unheard(small: Installation) -> None:
     # Given a mail whose answer was lost, that waits for its next try
     answers: Sequence[Outcome] = [
         failed(OutcomeKind.UNCERTAIN, "answer_timeout"),
         failed(OutcomeKind.THROTTLED, "429", retry_after=50 * SECOND),
     ]
-    clarion.providers["first"].answer = lambda m: answers[m.attempt - 1]
-    event = await clarion.event("note", recipients=["ada"], data={"n": 1})
-    await clarion.sent(count=2)
-    (found,) = await clarion.notifications(event)
+    small.providers["first"].answer = lambda m: answers[m.attempt - 1]
+    event = await small.event("note", recipients=["ada"], data={"n": 1})
+    await small.sent(count=2)
+    (found,) = await small.notifications(event)
 
     async def waits() -> bool:
-        return len((await clarion.notifications(event))[0]["deliveries"][0]["attempts"]) == 2
+        return len((await small.notifications(event))[0]["deliveries"][0]["attempts"]) == 2
 
-    await clarion.until(waits)
+    await small.until(waits)
 
     # When the provider says that it arrived
-    await told(clarion, {"event": "delivered", "delivery_id": found["deliveries"][0]["id"]})
+    await told(small, {"event": "delivered", "delivery_id": found["deliveries"][0]["id"]})
 
     # Then it isn't sent again
-    assert outcomes(await clarion.settled(event)) == {"ada": ("delivered", None)}
-    assert (await clarion.rows("SELECT due_at FROM deliveries"))[0]["due_at"] is None
+    assert outcomes(await small.settled(event)) == {"ada": ("delivered", None)}
+    assert (await small.rows("SELECT due_at FROM deliveries"))[0]["due_at"] is None
 
 
 async def test_the_receipts_of_one_call_are_recorded_together(clarion: Installation) -> None:
@@ -272,16 +287,16 @@ async def test_the_receipts_of_one_call_are_recorded_together(clarion: Installat
     assert len(await clarion.rows("SELECT id FROM suppressions")) == 300
 
 
-async def test_what_is_not_signed_not_known_or_too_large_is_refused(clarion: Installation) -> None:
-    _, delivery = await sent(clarion)
+async def test_what_is_not_signed_not_known_or_too_large_is_refused(small: Installation) -> None:
+    _, delivery = await sent(small)
     bounce = {"event": "bounced", "delivery_id": delivery}
     for provider, headers, expected in (
         ("first", {"x-signature": "forged"}, (401, "invalid_signature")),
         ("nobody", {}, (404, "not_found")),
         ("in_app", {}, (404, "unsupported")),
     ):
-        answer = await say(clarion, bounce, provider=provider, **headers)
+        answer = await say(small, bounce, provider=provider, **headers)
         assert (answer.status, answer.code) == expected
-    answer = await asgi.call(app_of(clarion), "POST", "/v1/callbacks/first", raw=b"x" * (4 * 1024 * 1024 + 1))
+    answer = await asgi.call(app_of(small), "POST", "/v1/callbacks/first", raw=b"x" * (4 * 1024 * 1024 + 1))
     assert (answer.status, answer.code) == (413, "payload_too_large")
-    assert await recorded(clarion) == []
+    assert await recorded(small) == []
