@@ -131,7 +131,7 @@ def _decided(d: Detail) -> list[Line]:
 
 
 def _verdict(v: Detail) -> list[Line]:
-    words: str = _VERDICTS.get(v["verdict"], v["verdict"])
+    words = str(_VERDICTS.get(v["verdict"], v["verdict"]))
     if v["until"]:
         words += f" until {rfc3339(v['until'])}"
     if len(v["deliveries"]) > 1:
@@ -180,7 +180,7 @@ def _settled(d: Detail) -> list[Line]:
 
 
 def _touched(d: Detail) -> list[Line]:
-    words: str = _ACTS.get(d["act"], d["act"])
+    words = str(_ACTS.get(d["act"], d["act"]))
     if d["act"] == "snoozed":
         words += f" until {rfc3339(d['until'])}." if d.get("until") else " no longer."
     return [Line(words, 0, "good")]
