@@ -23,7 +23,7 @@ _AGAIN = {
     "digest": "the digest was full or its time had come",
 }
 _VERDICTS = {"deliver": "to be sent now", "defer": "put off", "digest": "gathered", "suppress": "not sent"}
-_MARKS = {"pass": "+", "note": "·", "suppress": "x", "defer": "~", "digest": "&"}
+_MARKS = {"pass": "+", "note": "·", "suppress": "x", "defer": "~", "digest": "&"}  # nosec B105  # no password
 _OUTCOMES = {
     "accepted": "accepted",
     "transient": "failed for the moment",

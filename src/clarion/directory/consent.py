@@ -36,7 +36,7 @@ SOURCES = {
     "provider": "a provider's word",
     "event": "the application, in an event's audience",
     "cli": "an operator, on the command line",
-}
+}  # nosec B105  # no password
 _HIDDEN = frozenset({"project", "at", "recipient", "subject", "by"})
 _NAMES = "SELECT id, name FROM api_keys WHERE id IN :keys"
 

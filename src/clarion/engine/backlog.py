@@ -20,7 +20,7 @@ _SHARDS = "shards WHERE done = :no AND priority = :priority AND due_at <= :now"
 _DELIVERIES = "deliveries WHERE state = 'pending' AND provider = :provider AND priority = :priority AND due_at <= :now"
 _REVIEWS = "deliveries WHERE state = 'deferred' AND due_at <= :now"
 _SENDING = "deliveries WHERE state = 'sending'"
-_ABANDONED = f"{_SENDING} AND lease NOT IN (SELECT id FROM workers WHERE heartbeat_at > :alive)"
+_ABANDONED = f"{_SENDING} AND lease NOT IN (SELECT id FROM workers WHERE heartbeat_at > :alive)"  # nosec B608  # constants
 _UNKNOWN = "deliveries WHERE state = 'unknown'"
 
 
