@@ -12,7 +12,7 @@ from clarion.model.ids import Id
 from tests.composed import PROJECT, Installation
 
 MAIL = {"channel": "email", "subject": "news", "text": "news"}
-PEOPLE = 1_600  #: two shards, and more than two bites
+PEOPLE = 1_600  #: several shards, and more than two bites
 
 
 async def crowd(clarion: Installation) -> list[str]:

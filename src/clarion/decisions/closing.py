@@ -43,7 +43,7 @@ MOST_SHOWN = 50
 #: And so many of its actors.
 MOST_ACTORS = 50
 #: Items that one round ends: keeps a transaction short (one digest may hold more).
-MOST_ITEMS = {"sqlite": 500, "postgresql": 20_000}
+MOST_ITEMS = {"sqlite": 250, "postgresql": 20_000}
 
 _DUE = """
     SELECT b.project, b.id, b.run, b.recipient, b.workflow, b.version, b.step, b.begins, b.windows, b.opened_at,

@@ -27,6 +27,7 @@ from clarion.limits.interface import Grants, LimitsStore
 from clarion.model import ids
 from clarion.model.decision import Candidate, Context, Grant, SlotRequest
 from clarion.model.errors import Unavailable
+from clarion.model.events import shard_size
 from clarion.model.ids import Id
 from clarion.model.jobs import DECIDE, DELIVER, Job
 from clarion.model.words import Priority, Reason, VerdictKind
@@ -145,7 +146,7 @@ class Decider:
             await self._db.write(lambda tx: shards.cut(tx, uncut, now), Lane.DECISIONS)
             events = tuple(dict.fromkeys(ids.show(ids.EVENT, r.event_id) for r in uncut))
             await self._announce([Job(DECIDE, Priority(p), ids=events) for p in priorities])
-        for part in _parts(opened, self._batch):
+        for part in _parts(opened, min(self._batch, shard_size(self._db.dialect))):
             await self._decide_part(part)
         return sum(len(shard.members) for shard in opened)
 

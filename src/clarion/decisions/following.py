@@ -17,15 +17,17 @@ from clarion.decisions.rules.plan import planned
 from clarion.ledger.facts import (
     AttentionBudgetSet,
     ContactPointChanged,
+    Fact,
     NotificationTouched,
     PreferenceSet,
+    ReceiptRecorded,
     RecipientChanged,
     Recorded,
 )
 from clarion.ledger.projector import Projector
 from clarion.model.decision import Bucket
 from clarion.model.ids import Id
-from clarion.model.words import Reason
+from clarion.model.words import DeliveryState, Reason
 from clarion.model.workflow import Step, Workflow
 from clarion.storage import Row, Tx, tables
 from clarion.storage.spans import deliveries_of
@@ -43,6 +45,15 @@ _PUT_OFF = tuple(
 )  # fmt: skip
 _REASONS = ", ".join(f"'{reason}'" for reason in _PUT_OFF)
 _WAITS = f"d.state = 'deferred' AND d.due_at IS NOT NULL AND d.reason IN ({_REASONS})"
+
+#: Put off rows that are looked through for those of a few people.
+MOST_SCANNED = 2_000
+_COUNTED = f"SELECT count(*) AS n FROM (SELECT 1 FROM deliveries d WHERE {_WAITS} AND d.due_at > :now LIMIT :most) AS f"  # nosec B608  # constants
+_AMONG_ALL = (
+    "SELECT d.project, d.id, d.due_at, n.recipient FROM deliveries d "  # nosec B608  # constants
+    f"JOIN notifications n ON n.project = d.project AND n.id = d.notification_id WHERE {_WAITS} AND d.due_at > :now "
+    "AND n.project IN :projects AND n.recipient IN :recipients"
+)
 
 _BUCKETS = """
     SELECT project, id, recipient, workflow, version, step, opened_at, closes_at FROM digest_buckets
@@ -66,8 +77,7 @@ class FollowPolicy(Projector):
         if not people:
             return
         now = max(recorded.fact.at for recorded in facts)
-        waiting = await _notifications_of(tx, people, now)
-        await _bring_forward(tx, await deliveries_of(tx, "d.project, d.id, d.due_at", waiting, _WAITS), now)
+        await _bring_forward(tx, await _put_off(tx, people, now), now)
         await self._retime(tx, people, now)
 
     async def reset(self, tx: Tx, since: int) -> None:
@@ -100,7 +110,7 @@ class FollowPolicy(Projector):
 
 
 class FollowTouches(Projector):
-    """A notification was seen or read: what waits for that, or was put off, is settled now and not at its time."""
+    """A notification was seen, read or delivered: what that makes needless is settled now and not at its time."""
 
     name = "waiting_follows_touches"
     streams = ("operational",)
@@ -109,11 +119,7 @@ class FollowTouches(Projector):
         self._contexts = contexts
 
     async def apply(self, tx: Tx, facts: Sequence[Recorded]) -> None:
-        touched = {
-            (r.fact.project, r.fact.subject): r.fact.at
-            for r in facts
-            if isinstance(r.fact, NotificationTouched) and r.fact.act in _SEEING
-        }
+        touched = {(r.fact.project, r.fact.subject): r.fact.at for r in facts if _touches(r.fact)}
         if not touched:
             return
         rows = await deliveries_of(
@@ -131,11 +137,16 @@ class FollowTouches(Projector):
             ids=sorted({bytes(row["notification_id"]) for row in rows}),
         )
         runs = {(m["project"], bytes(m["id"])): m for m in marks}
+        arrived = {
+            (row["project"], bytes(row["notification_id"]))
+            for row in await deliveries_of(tx, "d.project, d.notification_id", runs, "d.state = 'delivered'")
+        }
         ended = []
         for row in rows:
-            run = runs[row["project"], bytes(row["notification_id"])]
+            key = (row["project"], bytes(row["notification_id"]))
+            run = runs[key]
             workflow = await self._contexts.version(tx, row["project"], run["workflow"], run["version"])
-            if row["reason"] != Reason.WAIT.value or _is_over(workflow, row["step"], run):
+            if row["reason"] != Reason.WAIT.value or _is_over(workflow, row["step"], run, key in arrived):
                 ended.append(row)
         await _bring_forward(tx, ended, max(touched.values()))
 
@@ -157,6 +168,8 @@ def _changed(facts: Iterable[Recorded]) -> set[Person]:
         fact = recorded.fact
         if fact.recipient is None or not isinstance(fact, _POLICY):
             continue
+        if isinstance(fact, ContactPointChanged) and fact.act == "added":
+            continue
         person = (fact.project, fact.recipient)
         if isinstance(fact, RecipientChanged) and fact.created:
             made.add(person)
@@ -165,8 +178,14 @@ def _changed(facts: Iterable[Recorded]) -> set[Person]:
     return people
 
 
-def _is_over(workflow: Workflow, index: int, run: Row) -> bool:
-    """Whether the wait right before a step ends the run, as it has been seen or read."""
+def _touches(fact: Fact) -> bool:
+    if isinstance(fact, ReceiptRecorded):
+        return fact.state == DeliveryState.DELIVERED.value and bool(fact.subject)
+    return isinstance(fact, NotificationTouched) and fact.act in _SEEING
+
+
+def _is_over(workflow: Workflow, index: int, run: Row, arrived: bool) -> bool:
+    """Whether the wait right before a step ends the run, as it has been seen, read or delivered."""
     before: list[Step] = []
     for step in workflow.steps:
         if step.index >= index:
@@ -174,8 +193,23 @@ def _is_over(workflow: Workflow, index: int, run: Row) -> bool:
         before.append(step)
     if not before or before[-1].wait is None:
         return False
-    unless = before[-1].unless
-    return (unless == "seen" and run["seen_at"] is not None) or (unless == "read" and run["read_at"] is not None)
+    known = {"seen": run["seen_at"] is not None, "read": run["read_at"] is not None, "delivered": arrived}
+    return known.get(before[-1].unless or "", False)
+
+
+async def _put_off(tx: Tx, people: set[Person], now: int) -> Sequence[Row]:
+    """What was put off for these people: found among all that was or, where that is much, among what they were told."""
+    counted = await tx.first(_COUNTED, now=now, most=MOST_SCANNED + 1)
+    assert counted is not None
+    if counted["n"] > MOST_SCANNED:
+        told = await _notifications_of(tx, people, now)
+        return await deliveries_of(tx, "d.project, d.id, d.due_at", told, _WAITS)
+    if not counted["n"]:
+        return []
+    rows = await tx.fetch(
+        _AMONG_ALL, now=now, projects=sorted({p for p, _ in people}), recipients=sorted({r for _, r in people})
+    )
+    return [row for row in rows if (row["project"], row["recipient"]) in people]
 
 
 async def _notifications_of(tx: Tx, people: set[Person], now: int) -> list[tuple[int, Id]]:

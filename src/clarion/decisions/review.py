@@ -22,6 +22,7 @@ from clarion.ledger.facts import NotificationDecided
 from clarion.limits.interface import Grants, LimitsStore
 from clarion.model import ids
 from clarion.model.decision import Candidate, Context, Gathered, Grant, SlotRequest, Told, Verdict
+from clarion.model.events import shard_size
 from clarion.model.ids import Id
 from clarion.model.jobs import DELIVER, Job
 from clarion.model.people import ContactPoint
@@ -101,7 +102,7 @@ class Reviewer:
         rows = await tx.fetch(
             _WAITING + "WHERE d.state = 'deferred' AND d.due_at <= :now ORDER BY d.due_at, d.priority LIMIT :most",
             now=now,
-            most=self._batch,
+            most=min(self._batch, shard_size(tx.dialect)),
         )
         if not rows:
             return [], 0

@@ -11,7 +11,7 @@ import msgspec
 from clarion.clock import SECOND
 from clarion.decisions.fairness import Turns
 from clarion.directory.topics import audience_page
-from clarion.model.events import SHARD_SIZE
+from clarion.model.events import SHARD_SIZE, shard_size
 from clarion.model.ids import Id
 from clarion.storage import Row, Tx, tables
 
@@ -143,17 +143,18 @@ async def cut(tx: Tx, refs: Sequence[ShardRef], now: int) -> None:
 
 
 async def _cut_one(tx: Tx, ref: ShardRef, row: Row, now: int) -> None:
-    """Ends the open range `ref` after SHARD_SIZE members, and goes on with new shards behind it."""
+    """Ends the open range `ref` after a shard's members, and goes on with new shards behind it."""
     number, after, audience, accepted_at = ref.number, row["after"], row["audience"], row["accepted_at"]
+    size = shard_size(tx.dialect)
     for _ in range(MOST_CUTS):
-        members = await _page(tx, ref.project, audience, after, None, accepted_at)
+        members = await _page(tx, ref.project, audience, after, None, accepted_at, size)
         upto = members[-1] if members else after
         await tx.run(
             "UPDATE shards SET upto = :upto, recipients = :n, due_at = :now, tries = 0 "
             "WHERE project = :project AND event_id = :event AND number = :number",
             upto=upto, n=len(members), now=now, project=ref.project, event=ref.event_id, number=number,
         )  # fmt: skip
-        if len(members) < SHARD_SIZE:
+        if len(members) < size:
             break
         number, after = number + 1, upto
         await tx.run(
@@ -165,10 +166,12 @@ async def _cut_one(tx: Tx, ref: ShardRef, row: Row, now: int) -> None:
         )  # fmt: skip
 
 
-async def _page(tx: Tx, project: int, audience: str, after: str, upto: str | None, accepted_at: int) -> tuple[str, ...]:
-    """Up to SHARD_SIZE members of an event's audience, who were there before the event."""
+async def _page(
+    tx: Tx, project: int, audience: str, after: str, upto: str | None, accepted_at: int, size: int = SHARD_SIZE
+) -> tuple[str, ...]:
+    """Up to `size` members of an event's audience, who were there before the event."""
     topic = None if audience == "broadcast" else audience.removeprefix("topic:")
-    return await audience_page(tx, project, topic, accepted_at, after, upto, SHARD_SIZE)
+    return await audience_page(tx, project, topic, accepted_at, after, upto, size)
 
 
 async def load(tx: Tx, refs: Sequence[ShardRef]) -> list[OpenShard]:

@@ -17,7 +17,7 @@ from clarion.events.intake import Draft
 from clarion.ledger.bus import Command, CommandBus
 from clarion.ledger.facts import EventAccepted
 from clarion.model.errors import ClarionError, Invalid
-from clarion.model.events import SHARD_SIZE, share_of
+from clarion.model.events import shard_size, share_of
 from clarion.model.ids import Id, new_id
 from clarion.model.words import Priority
 from clarion.model.workflow import Workflow
@@ -136,7 +136,7 @@ class Acceptance:
             keys=self._key_rows(command, first, ids),
             keyless=[event for event, entry in stored if entry.draft.key is None],
             events=[self._event_row(command.now, event, entry) for event, entry in stored],
-            shards=[row for event, entry in stored for row in _shard_rows(command.now, event, entry)],
+            shards=[row for event, entry in stored for row in _shard_rows(command.now, event, entry, tx)],
             facts=[fact_row(_accepted(command, event, entry)) for event, entry in stored],
         )
         owned = {k for k, i in first.items() if ids[i] in won}
@@ -181,7 +181,9 @@ class Acceptance:
             if refused := next((put.error for put in puts if put.error is not None), None):
                 raise refused
         await tx.insert(tables.events, _EVENT, [self._event_row(now, event, entry) for event, entry in new])
-        await tx.insert(tables.shards, _SHARD, [row for event, entry in new for row in _shard_rows(now, event, entry)])
+        await tx.insert(
+            tables.shards, _SHARD, [row for event, entry in new for row in _shard_rows(now, event, entry, tx)]
+        )
         await tx.append(_accepted(command, event, entry) for event, entry in new)
 
     def _event_row(self, now: int, event: Id, entry: Entry) -> tuple[Any, ...]:
@@ -231,12 +233,13 @@ def _accepted(command: AcceptEvents, event: Id, entry: Entry) -> EventAccepted:
     )
 
 
-def _shard_rows(now: int, event: Id, entry: Entry) -> list[tuple[Any, ...]]:
+def _shard_rows(now: int, event: Id, entry: Entry, tx: Tx) -> list[tuple[Any, ...]]:
     project, priority, members = entry.draft.project, int(entry.priority), entry.draft.members
     share = share_of(entry.draft.tenant, entry.workflows[0].key)
     if members is None:  # a range, cut when it is decided
         return [(project, event, 0, priority, None, "", None, False, now, 0, 0, 0, 0, share)]
-    parts = [members[i : i + SHARD_SIZE] for i in range(0, len(members) or 1, SHARD_SIZE)]
+    size = shard_size(tx.dialect)
+    parts = [members[i : i + size] for i in range(0, len(members) or 1, size)]
     ends = (None, None, False, now)
     return [
         (project, event, number, priority, _json.encode(part).decode(), *ends, len(part), 0, 0, 0, share)
