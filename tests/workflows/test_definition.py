@@ -268,6 +268,14 @@ def test_what_is_left_out_has_its_default() -> None:
         ({"digest": {"mode": "calendar", "every": {"days": ["mon"]}}}, "digest.every: `at` is missing"),
         ({"digest": {"mode": "fixed", "window": "5m", "every": {}}}, "digest.every: unknown key"),
         (digest(mode="fixed", window="5m", min_items=0), "digest.min_items: 0 is out of bounds"),
+        (digest(mode="fixed", window="11d", min_items=2), "digest: with min_items it waits for up to 3 windows"),
+        (digest(mode="calendar", every={"at": ["09:00", "9:30"]}), "digest.every.at[1]: not a time of the day"),
+        (digest(mode="calendar", every={"at": ["09:00", "09:00"]}), "digest.every.at[1]: 09:00 stands there twice"),
+        ({**digest(mode="fixed", window="1h"), "expires_after": "1h"}, "digest: gathers for as long as"),
+        (
+            {"steps": [{"wait": "2h"}, {"channel": "sms", "body": "x"}], "expires_after": "1h"},
+            "steps[1]: comes after waits as long as `expires_after`",
+        ),
         # conditions
         ({"when": {"evnt.data.x": 1}}, "when.evnt.data.x: evnt.data.x: a path begins with one of"),
         ({"when": {"event.data.x": {"equals": 1}}}, "equals' is no comparison; there are eq,"),

@@ -43,6 +43,10 @@ class Dedupe(msgspec.Struct, frozen=True, kw_only=True):
     window: int
 
 
+#: Windows that a digest with fewer than `min_items` waits for, its own included; then it goes out with what it has.
+MOST_WINDOWS = 3
+
+
 class Digest(msgspec.Struct, frozen=True, kw_only=True):
     """How events are gathered. `mode`: fixed, lookback, sliding (with `max_window`), calendar (`at`, `days`).
 

@@ -14,13 +14,14 @@ from typing import Any
 
 import msgspec
 
+from clarion.clock import DAY
 from clarion.model.words import Channel, OnLimit, Priority
-from clarion.model.workflow import ChannelDefault, Dedupe, Window, Workflow
+from clarion.model.workflow import MOST_WINDOWS, ChannelDefault, Dedupe, Window, Workflow
 from clarion.workflows.digests import read_digest
 from clarion.workflows.locales import read_locales
 from clarion.workflows.problems import Path, Place, Report
 from clarion.workflows.schema import compile_schema
-from clarion.workflows.sections import Section, kind_of, meant
+from clarion.workflows.sections import MAX_DURATION, Section, kind_of, meant
 from clarion.workflows.steps import read_steps, read_when
 from clarion.workflows.texts import check_source, names_file, text_paths
 from clarion.workflows.windows import read_window
@@ -127,7 +128,28 @@ def _read(section: Section) -> Workflow:
         steps=steps,
     )
     section.close()
+    _check_lengths(section, workflow)
     return workflow
+
+
+def _check_lengths(section: Section, workflow: Workflow) -> None:
+    """Refuses digests and waits that end when what they hold back is of no use, or gone."""
+    expires = workflow.expires_after or 2 * MAX_DURATION  # more than can be written
+    waited = 0
+    for step in workflow.steps:
+        waited += step.wait or 0
+        if step.channel is not None and waited >= expires:
+            section.report.add(("steps", step.index), "comes after waits as long as `expires_after`: never sent")
+    digests = [(("digest",), workflow.digest), *((("steps", s.index, "digest"), s.digest) for s in workflow.steps)]
+    for path, digest in digests:
+        if digest is None:
+            continue
+        if digest.window >= expires:
+            section.report.add(path, "gathers for as long as `expires_after`: all would expire before it goes out")
+        if digest.min_items > 1 and (digest.max_window or digest.window) * MOST_WINDOWS > MAX_DURATION:
+            most = MAX_DURATION // MOST_WINDOWS // DAY
+            mend = f"with min_items it waits for up to {MOST_WINDOWS} windows: at most {most}d each"
+            section.report.add(path, mend)
 
 
 def _read_on(section: Section) -> tuple[str, ...]:

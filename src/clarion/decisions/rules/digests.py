@@ -21,10 +21,7 @@ from clarion.model.decision import Bucket, Context, Trace
 from clarion.model.people import Preference, Tenant
 from clarion.model.rhythm import rhythm
 from clarion.model.words import Priority, Reason, VerdictKind
-from clarion.model.workflow import Digest, Workflow
-
-#: Windows that a digest with fewer than `min_items` waits for, its own included; then it goes out with what it has.
-MOST_WINDOWS = 3
+from clarion.model.workflow import MOST_WINDOWS, Digest, Workflow
 
 
 def gathered_first(case: Case) -> Ruling | None:
