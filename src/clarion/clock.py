@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 SECOND = 1_000
@@ -39,6 +40,7 @@ def monotonic() -> float:
     return time.monotonic()
 
 
+@lru_cache(maxsize=1024)  # all messages of an event tell the same instants
 def rfc3339(ms: int | None) -> str | None:
     """An instant as the API shows it: `2027-03-14T07:00:00.000Z`; None stays None."""
     if ms is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +14,9 @@ import psutil
 import pytest
 import redis
 
-from tests.acceptance.server import mail_through
+from tests.acceptance.server import CLARION, mail_through
 from tests.engine.cluster import Cluster, eventually
+from tests.servers import free_port
 from tests.smtp_sink import SmtpSink
 
 WORKFLOW = """\
@@ -81,6 +84,15 @@ def arrived(sink: SmtpSink) -> Counter[str]:
     return Counter(f"{m.message['Subject']} {m.recipients[0]}" for m in list(sink.mails))
 
 
+def said_by(url: str) -> str:
+    """What a server answers; nothing while it doesn't."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return ""
+
+
 def leaders(cluster: Cluster) -> list[int]:
     """The schedulers that lead, by the lock that they hold."""
     rows = cluster.rows(
@@ -95,20 +107,20 @@ def leaders(cluster: Cluster) -> list[int]:
 def test_killed_workers_and_a_broker_that_forgets_lose_nothing(
     cluster: Cluster, smtp_sink: SmtpSink, stores: dict[str, str]
 ) -> None:
-    # Given two worker processes, and a scheduler
+    # Given two worker processes and the one for what is urgent, and a scheduler
     worker = cluster.start("worker", "--processes", "2")
     cluster.start("scheduler")
-    assert eventually(lambda: cluster.workers("worker") == 2, 60), worker.said()
+    assert eventually(lambda: cluster.workers("worker") == 3, 60), worker.said()
     reporter = Reporter(cluster)
     assert eventually(lambda: arrived(smtp_sink).total() > 50), worker.said()
 
     # When a child is killed, the broker and all counters are emptied, and the parent is killed with what it holds
     children = worker.children()
-    psutil.Process(children[0]).kill()
+    psutil.Process(children[1]).kill()
     time.sleep(0.5)
     with redis.Redis.from_url(stores["CLARION_REDIS_URL"]) as broker:
         broker.flushall()
-    assert eventually(lambda: len(set(worker.children()) - {children[0]}) == 2), worker.said()
+    assert eventually(lambda: len(set(worker.children()) - {children[1]}) == 3), worker.said()
     children = worker.children()
     worker.kill()
     assert eventually(lambda: not any(psutil.pid_exists(pid) for pid in children)), "orphans go on"
@@ -150,5 +162,22 @@ def test_two_schedulers_one_leads_and_what_waits_comes_once_in_time(cluster: Clu
     assert eventually(lambda: arrived(smtp_sink).total() == 100), worker.said()
     time.sleep(2.5)  # the broker shows its messages again
     assert set(arrived(smtp_sink).values()) == {1}
+
+    # And Celery's own command line sees the worker, and so does Flower
+    celery = [str(CLARION.with_name("celery")), "--app=clarion.worker"]
+    folder, environment = cluster.server.folder, cluster.server.environment
+    ping = [*celery, "inspect", "ping", "--timeout=10"]
+    pong = subprocess.run(ping, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    assert "pong" in pong.stdout
+    port = free_port()
+    flower = subprocess.Popen(
+        [*celery, "flower", f"--port={port}", "--address=127.0.0.1"], cwd=folder,
+        env={**environment, "FLOWER_UNAUTHENTICATED_API": "true"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        assert eventually(lambda: "clarion-" in said_by(f"http://127.0.0.1:{port}/api/workers?refresh=1"), 40)
+    finally:
+        flower.kill()
+        flower.wait()
     assert [s.stop() for s in schedulers] == [0, 0]
     assert worker.stop() == 0

@@ -12,8 +12,15 @@ from clarion.directory.preferences import PreferenceChange, SetPreferences, pref
 from clarion.model.delivery import Message, Outcome, accepted, failed
 from clarion.model.words import OutcomeKind
 from tests.composed import PROJECT, Installation, outcomes
+from tests.flow.conftest import STORES, settings_of
 
 MAIL = {"channel": "email", "subject": "{{ event.data.n }}", "text": "for {{ recipient.id }}"}
+
+
+@pytest.fixture(params=[*STORES, "postgres and redis, worker of celery"])
+def environment(request: pytest.FixtureRequest) -> dict[str, str]:
+    """All stores, and both engines."""
+    return settings_of(request)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import signal
 import subprocess  # nosec B404  # starts this very program
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
@@ -45,13 +45,13 @@ def serve_metrics(port: int) -> None:
 
 
 class Supervisor:
-    """Runs `words` of the command line `count` times."""
+    """Runs several commands of this command line, each in `commands` in a process of its own."""
 
-    def __init__(self, words: Sequence[str], config: Path | None, count: int, environment: Mapping[str, str]) -> None:
+    def __init__(self, commands: Sequence[Sequence[str]], config: Path | None) -> None:
         options = ["--config", str(config)] if config is not None else []
-        self._command = [sys.executable, "-c", "from clarion.cli import main; main()", *options, *words]
-        self._environment = {**os.environ, **environment, PARENT: str(os.getpid())}
-        self._count = count
+        start = [sys.executable, "-c", "from clarion.cli import main; main()", *options]
+        self._commands = [[*start, *words] for words in commands]
+        self._environment = {**os.environ, PARENT: str(os.getpid())}
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._stopping = False
 
@@ -59,7 +59,7 @@ class Supervisor:
         """Until SIGTERM or SIGINT; the exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        began = {place: monotonic() for place in range(self._count)}
+        began = {place: monotonic() for place in range(len(self._commands))}
         pauses = dict.fromkeys(began, PAUSE)
         for place in began:
             self._start(place)
@@ -80,7 +80,7 @@ class Supervisor:
     def _start(self, place: int) -> None:
         if not self._stopping:
             environment = {**self._environment, PLACE: str(place)}
-            self._children[place] = subprocess.Popen(self._command, env=environment)  # nosec B603
+            self._children[place] = subprocess.Popen(self._commands[place], env=environment)  # nosec B603
 
     def _stop(self, *_: object) -> None:
         self._stopping = True

@@ -56,7 +56,7 @@ def add(app: typer.Typer) -> None:
             if settings.engine == "embedded":
                 raise Misconfigured("several API processes need CLARION_ENGINE=celery: the embedded engine allows one")
             asyncio.run(_prepare(settings, samples))
-            sys.exit(Supervisor(["serve"], held.config, count, {}).run())
+            sys.exit(Supervisor([["serve"]] * count, held.config).run())
         # SQLite's writer is a thread that needs Python between its many short calls: it must not wait 5 ms for each.
         sys.setswitchinterval(0.0005)
         try:

@@ -15,6 +15,7 @@ from clarion.bootstrap import Clarion
 from clarion.cli.context import Context
 from clarion.cli.processes import Supervisor, is_one_of_several, serve_metrics
 from clarion.model.errors import Misconfigured
+from clarion.model.words import Priority
 from clarion.security import logs
 from clarion.settings import Settings
 
@@ -30,7 +31,11 @@ def add(app: typer.Typer) -> None:
         ] = "",
         processes: Annotated[
             int | None,
-            typer.Option("--processes", min=0, help="How many; [workers] processes otherwise. 0: one per core."),
+            typer.Option(
+                "--processes",
+                min=0,
+                help="How many beside the urgent one; [workers] processes otherwise. 0: one per core.",
+            ),
         ] = None,
     ) -> None:
         """Decides and delivers what others accept (CLARION_ENGINE=celery).
@@ -47,8 +52,8 @@ def add(app: typer.Typer) -> None:
 
             serve_metrics(settings.metrics_port)
             sys.exit(WorkerProcess(settings).run())
-        words = ["worker", "--processes", "1", *(["--queues", queues] if queues else [])]
-        sys.exit(Supervisor(words, held.config, count, {}).run())
+        words = [["worker", "--processes", "1", "--queues", ",".join(mine)] for mine in _divided(settings, count)]
+        sys.exit(Supervisor(words, held.config).run())
 
     @app.command()
     def scheduler(context: typer.Context) -> None:
@@ -61,6 +66,18 @@ def add(app: typer.Typer) -> None:
         logs.set_up(settings.log.level, settings.log.format)
         serve_metrics(settings.metrics_port)
         asyncio.run(_schedule(settings))
+
+
+def _divided(settings: Settings, count: int) -> list[list[str]]:
+    """The queues of each process: one more than asked for has critical and high to itself.
+
+    It is idle most of the time, and the machine gives it a core at once: a one-time code waits for no batch of others.
+    """
+    own = [str(channel) for channel in settings.workers.channel_queues]
+    queues = [*settings.workers.queues] or [*(p.name for p in Priority), *own]
+    urgent = [q for q in queues if q in (Priority.critical.name, Priority.high.name)]
+    others = [q for q in queues if q not in urgent]
+    return [urgent, *([others] * count)] if urgent and others else [queues] * count
 
 
 def _with(settings: Settings, queues: str, processes: int | None) -> Settings:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -285,5 +285,5 @@ def rebased(url: str, base_url: str | None) -> str:
     """`url` with the operator's scheme and host (and path before its own) in place of the provider's."""
     if base_url is None:
         return url
-    base, own = urlsplit(base_url), urlsplit(url)
-    return urlunsplit((base.scheme, base.netloc, base.path.rstrip("/") + own.path, own.query, ""))
+    own, base = urlsplit(url), base_url.rstrip("/")
+    return f"{base}{own.path}?{own.query}" if own.query else f"{base}{own.path}"

@@ -200,10 +200,16 @@ async def working(
     clock: Clock | None = None,
     scripted: Mapping[str, Scripted] | None = None,
 ) -> AsyncIterator[Installation]:
-    """An installation at work."""
+    """An installation at work; with the celery engine, as one worker with a scheduler beside it."""
     installation = await compose(folder, environment, clock, scripted)
+    beside = None
     try:
-        await installation.clarion.work()
+        if installation.clarion.settings.engine == "celery":
+            beside = await compose(folder, environment, clock, scripted)
+            await beside.clarion.work("scheduler")
+        await installation.clarion.work("serve" if beside is None else "worker")
         yield installation
     finally:
+        if beside is not None:
+            await beside.clarion.close()
         await installation.clarion.close()
