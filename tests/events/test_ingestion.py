@@ -94,12 +94,14 @@ async def test_kafka_and_rabbitmq_as_their_test_brokers_play_them(clarion: Insta
     from faststream.rabbit import TestRabbitBroker
 
     async with TestKafkaBroker(kafka_broker("localhost:9092", "events", "clarion", ingestion)) as broker:
-        await broker.publish_batch(EVENT, {**EVENT, "data": {"n": 2}}, topic="events")
+        await broker.publish_batch(
+            json.dumps(EVENT).encode(), json.dumps({**EVENT, "data": {"n": 2}}).encode(), topic="events"
+        )
     assert await stored(clarion) >= 1
     async with TestRabbitBroker(rabbit_broker("amqp://localhost", "events", ingestion)) as broker:
         before = await stored(clarion)
         for _ in range(2):
-            await broker.publish(EVENT, "events", message_id="m1")
+            await broker.publish(json.dumps(EVENT).encode(), "events", message_id="m1")
     assert await stored(clarion) == before + 1
 
 

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+import msgspec
 import structlog
 import typer
 
@@ -88,10 +89,18 @@ async def _take(ingestion: Ingestion, messages: Sequence[Incoming]) -> list[Refu
             await asyncio.sleep(PAUSE)
 
 
-def _aside(refused: Refused) -> dict[str, str | None]:
+class Aside(msgspec.Struct, frozen=True):
+    """What stands in NAME.refused."""
+
+    code: str
+    detail: str
+    place: str | None
+    body: str
+
+
+def _aside(refused: Refused) -> Aside:
     log.warning("put aside: no event", place=refused.message.place, code=refused.code)
-    body = refused.message.body.decode(errors="replace")
-    return {"code": refused.code, "detail": refused.detail, "place": refused.message.place, "body": body}
+    return Aside(refused.code, refused.detail, refused.message.place, refused.message.body.decode(errors="replace"))
 
 
 def redis_broker(url: str, stream: str, group: str, ingestion: Ingestion) -> Any:
@@ -101,7 +110,7 @@ def redis_broker(url: str, stream: str, group: str, ingestion: Ingestion) -> Any
     from faststream.redis import RedisBroker, StreamSub
     from faststream.redis.parser import BinaryMessageFormatV1
 
-    broker = RedisBroker(url, logger=None)
+    broker = RedisBroker(url, logger=None)  # type: ignore[arg-type]  # its annotation forgets what it allows
     me = randomness(8).hex()
 
     def incoming(id: bytes, fields: dict[bytes, bytes]) -> Incoming:
@@ -116,7 +125,7 @@ def redis_broker(url: str, stream: str, group: str, ingestion: Ingestion) -> Any
             await broker.publish(_aside(refused), stream=f"{stream}.refused")
         await message.ack()
 
-    common = {"group": group, "batch": True, "max_records": MOST}
+    common: dict[str, Any] = {"group": group, "batch": True, "max_records": MOST}
     new = StreamSub(stream, consumer=me, last_id=">", polling_interval=100, **common)
     left = StreamSub(stream, consumer=f"{me}-left", min_idle_time=TAKEN_OVER, polling_interval=1_000, **common)
     for subscription in (new, left):
