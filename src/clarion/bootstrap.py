@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import structlog
 
-from clarion import zones
+from clarion import __version__, tracing, zones
 from clarion.clock import HOUR, SECOND, Clock, SystemClock
 from clarion.decisions.closing import Closer
 from clarion.decisions.contexts import Contexts
@@ -209,6 +209,7 @@ class Clarion:
         `providers` come before those of the settings: for tests, and for providers of one's own.
         """
         zones.pin()
+        _trace(settings)
         await prepare(settings.database_url)
         ring = KeyRing.parse(settings.encryption_keys) if settings.encryption_keys else load_or_create_keys(
             Path(settings.encryption_keys_file)
@@ -437,6 +438,15 @@ def _health_policy(settings: Settings) -> HealthPolicy:
         min_samples=chain.min_samples,
         probe_interval_ms=round(chain.probe_interval_seconds * SECOND),
     )
+
+
+def _trace(settings: Settings) -> None:
+    """Has traces sent, if it is said where to."""
+    if settings.tracing.otlp_endpoint:
+        try:
+            tracing.set_up(settings.tracing.otlp_endpoint, __version__)
+        except ImportError as error:
+            raise Misconfigured("[tracing] needs OpenTelemetry: pip install 'clarion[otel]'") from error
 
 
 async def _limits(settings: Settings, db: Database, clock: Clock) -> LimitsStore:

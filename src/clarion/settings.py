@@ -54,6 +54,12 @@ class Log(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     format: str
 
 
+class Tracing(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[tracing]`"""
+
+    otlp_endpoint: str
+
+
 class Decisions(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[decisions]`"""
 
@@ -122,6 +128,7 @@ class Settings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     workflows_dir: str
     api: Api
     log: Log
+    tracing: Tracing
     decisions: Decisions
     deliveries: Deliveries
     chain_policy: ChainSettings

@@ -94,10 +94,8 @@ async def test_kafka_and_rabbitmq_as_their_test_brokers_play_them(clarion: Insta
     from faststream.rabbit import TestRabbitBroker
 
     async with TestKafkaBroker(kafka_broker("localhost:9092", "events", "clarion", ingestion)) as broker:
-        await broker.publish_batch(
-            json.dumps(EVENT).encode(), json.dumps({**EVENT, "data": {"n": 2}}).encode(), topic="events"
-        )
-    assert await stored(clarion) >= 1
+        await broker.publish_batch(json.dumps(EVENT).encode(), topic="events")  # all its offsets are 0
+    assert await stored(clarion) == 1
     async with TestRabbitBroker(rabbit_broker("amqp://localhost", "events", ingestion)) as broker:
         before = await stored(clarion)
         for _ in range(2):

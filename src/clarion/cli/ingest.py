@@ -98,9 +98,10 @@ class Aside(msgspec.Struct, frozen=True):
     body: str
 
 
-def _aside(refused: Refused) -> Aside:
+def _aside(refused: Refused) -> bytes:
     log.warning("put aside: no event", place=refused.message.place, code=refused.code)
-    return Aside(refused.code, refused.detail, refused.message.place, refused.message.body.decode(errors="replace"))
+    body = refused.message.body.decode(errors="replace")
+    return msgspec.json.encode(Aside(refused.code, refused.detail, refused.message.place, body))
 
 
 def redis_broker(url: str, stream: str, group: str, ingestion: Ingestion) -> Any:

@@ -96,6 +96,7 @@ class Contexts:
             send_at=row["send_at"],
             expires_at=row["expires_at"],
             cancelled_at=row["cancelled_at"],
+            traceparent=row["traceparent"],
         )
         pinned = _runs.decode(row["workflows"])
         return EventRun(event, tuple([await self._workflows.version(tx, project, k, v) for k, v in pinned]))

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from clarion import meters
+from clarion import meters, tracing
 from clarion.clock import SECOND, Clock, monotonic
 from clarion.decisions import parking, shards
 from clarion.decisions.ahead import Ahead
@@ -153,6 +153,12 @@ class Decider:
     async def _decide_part(self, opened: Sequence[OpenShard]) -> None:
         now, started = self._clock.now(), monotonic()
         cases = await self._db.read(lambda tx: self._load(tx, opened, now))
+        traces = (c.context.event.traceparent for c in cases)
+        with tracing.batch("decide", traces, **{"clarion.people": len(cases)}):
+            await self._decide_cases(opened, cases, now)
+        meters.batch("decide", len(cases), monotonic() - started)
+
+    async def _decide_cases(self, opened: Sequence[OpenShard], cases: list[Case], now: int) -> None:
         cases, found = _first_look(cases, now)
         grants: Mapping[Id, Grant] = {}
         if not self._limits.in_transaction:
@@ -169,7 +175,6 @@ class Decider:
         if given_back:
             await self._limits.release(given_back)
         self._ahead.decided(recorded.due)
-        meters.batch("decide", len(cases), monotonic() - started)
         await self._announce([Job(DELIVER, queue, provider) for provider, queue in sorted(recorded.due)])
 
     async def _load(self, tx: Tx, opened: Sequence[OpenShard], now: int) -> list[Case]:

@@ -27,7 +27,7 @@ CLAIMED = (
 )
 _NOTIFICATIONS = (
     "SELECT n.project, n.id, n.event_id, n.workflow, n.version, n.recipient, n.tenant, n.category, e.expires_at, "
-    "e.cancelled_at, e.held_at, "
+    "e.cancelled_at, e.held_at, e.traceparent, "
     "coalesce(r.policy_version, 0) + coalesce(t.policy_version, 0) AS policy_version FROM notifications n "
     "JOIN events e ON e.project = n.project AND e.id = n.event_id "
     "LEFT JOIN recipients r ON r.project = n.project AND r.id = n.recipient "
@@ -57,6 +57,7 @@ class Claimed(NamedTuple):
     provider_attempts: int  #: counted ones with this provider, before this one
     possible_duplicate: bool
     tried: tuple[str, ...] = ()  #: the providers that have given it up
+    traceparent: str | None = None  #: the trace of its event
 
 
 class Claims(NamedTuple):
@@ -181,6 +182,7 @@ def _claimed(row: Row, n: Row) -> Claimed:
         provider_attempts=row["provider_attempts"],
         possible_duplicate=bool(row["possible_duplicate"]),
         tried=tuple((row["tried"] or "").split()),
+        traceparent=n["traceparent"],
     )
 
 

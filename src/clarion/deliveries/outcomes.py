@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import structlog
 
-from clarion import meters
+from clarion import meters, tracing
 from clarion.clock import Clock, monotonic
 from clarion.deliveries.carry import CRASHED
 from clarion.deliveries.chain import ChainPolicy, Next, RetryAt, Settled, Standing, after, pause_for
@@ -131,6 +131,7 @@ class Outcomes:
         meters.batch("record", len(chunk), monotonic() - started)
         for (provider, outcome), count in Counter((a.claimed.provider, a.outcome.kind.value) for a, _ in chunk).items():
             meters.ATTEMPTS.labels(provider, outcome).inc(count)
+        _trace(a for a, _ in chunk)
         await self._follow_up(stored, now)
         by_provider: dict[str, list[Attempt]] = defaultdict(list)
         for attempt, _ in chunk:
@@ -300,6 +301,20 @@ def _unusable(attempt: Attempt, contact: Id) -> Unusable:
 def _routing(attempt: Attempt) -> Routing:
     c = attempt.claimed
     return Routing(c.channel, attempt.kind, c.id, c.workflow, c.category, c.tenant, attempt.country)
+
+
+def _trace(attempts: Iterable[Attempt]) -> None:
+    for a in attempts:
+        if a.claimed.traceparent is not None:
+            about: dict[str, str | int] = {
+                "clarion.delivery": ids.show(ids.DELIVERY, a.claimed.id),
+                "clarion.provider": a.claimed.provider,
+                "clarion.channel": a.claimed.channel.value,
+                "clarion.workflow": a.claimed.workflow,
+                "clarion.number": a.claimed.attempts + 1,
+                "clarion.outcome": a.outcome.kind.value,
+            }
+            tracing.attempt(a.claimed.traceparent, a.started_at, a.ended_at, a.outcome.accepted, about)
 
 
 def _row(attempt: Attempt, step: Next, now: int, *, heard_of: bool) -> tuple[Any, ...]:

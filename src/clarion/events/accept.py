@@ -70,6 +70,7 @@ _EVENT = (
     "accepted_at",
     "send_at",
     "expires_at",
+    "traceparent",
 )
 _SHARD = (
     "project",
@@ -203,6 +204,7 @@ class Acceptance:
             now,
             d.send_at,
             d.expires_at,
+            d.traceparent,
         )
 
 

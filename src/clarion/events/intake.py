@@ -75,6 +75,7 @@ class Draft(NamedTuple):
     send_at: int | None
     expires_at: int | None
     priority: Priority | None
+    traceparent: str | None = None  #: the trace it belongs to, from the request's header
 
     @property
     def audience(self) -> str:

@@ -34,6 +34,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     send_at: int | None = None
     expires_at: int | None = None
     cancelled_at: int | None = None
+    traceparent: str | None = None
 
 
 class Shard(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,13 +20,13 @@ WITH won AS (
   SELECT event_id FROM won UNION ALL SELECT unnest(:keyless::bytea[])
 ), event AS (
   INSERT INTO events (project, id, type, data, actor, tenant, audience, workflows, priority, accepted_at, send_at,
-                      expires_at)
+                      expires_at, traceparent)
   SELECT :project, e.id, e.type, e.data, e.actor, e.tenant, e.audience, e.workflows, e.priority, :now, e.send_at,
-         e.expires_at
+         e.expires_at, e.traceparent
   FROM unnest(:e_id::bytea[], :e_type::text[], :e_data::bytea[], :e_actor::text[], :e_tenant::text[],
               :e_audience::text[], :e_workflows::text[], :e_priority::smallint[], :e_send_at::bigint[],
-              :e_expires_at::bigint[])
-    AS e(id, type, data, actor, tenant, audience, workflows, priority, send_at, expires_at)
+              :e_expires_at::bigint[], :e_traceparent::text[])
+    AS e(id, type, data, actor, tenant, audience, workflows, priority, send_at, expires_at, traceparent)
   WHERE e.id IN (SELECT event_id FROM new)
 ), shard AS (
   INSERT INTO shards (project, event_id, number, priority, members, after, done, due_at, recipients, decided,
@@ -61,14 +61,15 @@ async def store_events(
         return ()
     project, now = events[0][0], events[0][9]
     key = _columns(keys, 5)
-    event = _columns(events, 12)
+    event = _columns(events, 13)
     shard = _columns(shards, 14)
     rows = await tx.fetch(
         _STORE, project=project, now=now, key_expires=keys[0][4] if keys else 0, k_key=key[1], k_hash=key[2],
         k_event=key[3], keyless=keyless, e_id=event[1], e_type=event[2], e_data=event[3], e_actor=event[4],
         e_tenant=event[5], e_audience=event[6], e_workflows=event[7], e_priority=event[8], e_send_at=event[10],
-        e_expires_at=event[11], s_event=shard[1], s_number=shard[2], s_priority=shard[3], s_members=shard[4],
-        s_after=shard[5], s_recipients=shard[9], s_share=shard[13], kind=facts[0][2], version=facts[0][3],
+        e_expires_at=event[11], e_traceparent=event[12], s_event=shard[1], s_number=shard[2], s_priority=shard[3],
+        s_members=shard[4], s_after=shard[5], s_recipients=shard[9], s_share=shard[13], kind=facts[0][2],
+        version=facts[0][3],
         f_detail=[fact[6] for fact in facts],
     )  # fmt: skip
     return {bytes(row["event_id"]) for row in rows}

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from clarion import tracing
 from clarion.clock import rfc3339
 from clarion.events.accept import Accepted, Entry
 from clarion.events.holding import HoldEvent
@@ -56,7 +57,9 @@ async def post_event(request: Request) -> Response:
         else:
             draft = read_event(number, body, request.headers.get("idempotency-key"))
         await clarion.door.meet([draft])
-        (answer,) = await clarion.accept([clarion.door.enter(draft)])
+        with tracing.accepting(request.headers.get("traceparent")) as traceparent:
+            entry = clarion.door.enter(draft._replace(traceparent=traceparent) if traceparent else draft)
+            (answer,) = await clarion.accept([entry])
     except Invalid as error:
         return of_invalid(error)
     except Unavailable as error:
@@ -76,13 +79,14 @@ async def post_batch(request: Request) -> Response:
         await clarion.door.meet(draft for draft in drafts if not isinstance(draft, Invalid))
         results: list[dict[str, Any] | None] = []
         entries: list[Entry] = []
-        for draft in drafts:
-            try:
-                entries.append(clarion.door.enter(_valid(draft)))
-                results.append(None)
-            except Invalid as error:
-                results.append(_rejected(error))
-        answers = iter(await clarion.accept(entries) if entries else [])
+        with tracing.accepting(request.headers.get("traceparent")) as traceparent:
+            for draft in drafts:
+                try:
+                    entries.append(clarion.door.enter(_valid(draft)._replace(traceparent=traceparent)))
+                    results.append(None)
+                except Invalid as error:
+                    results.append(_rejected(error))
+            answers = iter(await clarion.accept(entries) if entries else [])
     except Invalid as error:
         return of_invalid(error)
     except Unavailable as error:
