@@ -74,7 +74,7 @@ def table(rows: list[Row]) -> Table:
         column.justify = "right"
     for row in rows:
         ratio = "" if row.ratio is None else f"{row.ratio:.1f} x"
-        mark = "" if row.value is None else "[green]holds[/]" if row.meets else "[red]missed[/]"
+        mark = "" if row.value is None or row.bar is None else "[green]holds[/]" if row.meets else "[red]missed[/]"
         naive = "" if row.naive is None else _figure(row.naive)
         shown.add_row(row.name, _figure(row.value), row.unit, naive, ratio, row.bar_text, mark, row.remarks)
     return shown
