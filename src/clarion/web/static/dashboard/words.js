@@ -147,6 +147,20 @@ export const STORIES = {
     title: d.again ? "Decided again" : "Decided",
     text: [d.again ? again(d) : `by ${d.workflow}, version ${d.version}`],
   }),
+  EventHeld: () => ({ state: "deferred", title: "Held back", text: ["somebody paused the event"] }),
+  EventResumed: () => ({ icon: "events", title: "Goes on", text: ["somebody resumed the event"] }),
+  DigestClosed: (d) => ({
+    state: "digested",
+    title: `${channelName(d.channel)}: gathered`,
+    text: [`${count(d.items, "message", "messages")} became this one`],
+    until: d.since && ["Since", d.since],
+  }),
+  DeliverySettled: (d) => ({
+    state: d.state,
+    title: `${channelName(d.channel)}: ${plain(d.state)}`,
+    text: [],
+    sentence: d.sentence,
+  }),
   DeliveryAttempted: (d) => ({
     state: d.state,
     title: `${channelName(d.channel)}: ${d.outcome === "accepted" ? plain(d.state) : attemptTitle(d)}`,
