@@ -34,11 +34,13 @@ def gathered_first(case: Case) -> Ruling | None:
 
 def gathered(case: Case) -> Ruling | None:
     """Sends the message to its digest bucket, if the person's rhythm, the step or the workflow says so."""
+    digest = case.step.digest if case.preference.digest is None else _digest(case)
+    if digest is None:
+        return None
     context = case.run.context
     if context.released or context.gathered is not None:
         return None
-    digest = _digest(case)
-    if digest is None or (case.step.waits and _in_one_run(case) and not _scheduled(context)):
+    if case.step.waits and _in_one_run(case) and not _scheduled(context):
         return None
     return _gathered(case, digest)
 

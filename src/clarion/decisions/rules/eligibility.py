@@ -54,6 +54,8 @@ def original(run: Run) -> Ruling | None:
 
 def step_condition(case: Case) -> Ruling | None:
     """Stops the step if its own condition doesn't hold."""
+    if case.step.step.when is None:
+        return None
     when = case.step.when if case.run.context.gathered is None else case.step.step.when
     part = None if when is None else unmet(when, case.run.context)
     return None if part is None else suppress("condition", Reason.CONDITION_FALSE, f"not so: {part}")

@@ -42,6 +42,8 @@ STEP_RULES: tuple[StepRule, ...] = (
     eligibility.whole_condition,  # 1: what asks of the digest
     windows.open_now,  # 6
 )
+#: The same for steps without waits before them and without a condition on the digest: the most.
+PLAIN_RULES = tuple(rule for rule in STEP_RULES if rule not in (digests.gathered_first, eligibility.whole_condition))
 # Rule 7 is `caps.request`, then the limits store's grant, then `caps.settled`. Rule 8 ends with `strategy.chosen`.
 
 
@@ -88,7 +90,7 @@ def _candidates(run: Run) -> list[Candidate]:
 
 
 def _candidate(case: Case) -> Candidate:
-    for rule in STEP_RULES:
+    for rule in PLAIN_RULES if case.step.plain else STEP_RULES:
         ruling = rule(case)
         if ruling is not None:
             return _settled(case, ruling)

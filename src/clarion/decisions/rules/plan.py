@@ -20,6 +20,7 @@ class StepPlan(NamedTuple):
     default: Effective
     when: Condition | None = None  #: what its condition asks of the event alone
     whole: Condition | None = None  #: workflow's and step's condition, if either asks of the digest
+    plain: bool = False  #: nothing before it is waited for, and nothing asked of the digest
 
 
 class Plan(NamedTuple):
@@ -44,8 +45,7 @@ def planned(workflow: Workflow) -> Plan:
         whole = None
         if when != workflow.when or step_when != step.when:
             whole = ("all", tuple(condition for condition in (workflow.when, step.when) if condition is not None))
-        steps.append(
-            StepPlan(step, step.channel, tuple(waits), digest, default(workflow, step.channel), step_when, whole)
-        )
+        held, plain = default(workflow, step.channel), not waits and whole is None
+        steps.append(StepPlan(step, step.channel, tuple(waits), digest, held, step_when, whole, plain))
     gathers = workflow.digest is not None and all(plan.digest is workflow.digest for plan in steps)
     return Plan(tuple(steps), when, gathers)
