@@ -25,7 +25,7 @@ from clarion.engine import work
 from clarion.limits.interface import Health
 from clarion.model.delivery import Message, Outcome, accepted, failed
 from clarion.model.words import Channel, OutcomeKind
-from tests.composed import Installation, Scripted, moving, working
+from tests.composed import Installation, Scripted, compose, moving, working
 from tests.deliveries.tcp import listening
 
 MAIL = {"channel": "email", "subject": "{{ event.data.n }}", "text": "for {{ recipient.id }}"}
@@ -204,7 +204,9 @@ async def test_if_all_are_demoted_the_best_is_used(tmp_path: Path, migrated_sqli
 async def test_of_two_that_notice_at_once_one_switches_and_one_probes(
     tmp_path: Path, migrated_postgres_url: str
 ) -> None:
-    async with working(tmp_path, {"CLARION_DATABASE_URL": migrated_postgres_url, **SETTINGS}) as clarion:
+    # Its engine doesn't run: it would probe too.
+    clarion = await compose(tmp_path, {"CLARION_DATABASE_URL": migrated_postgres_url, **SETTINGS})
+    try:
         board, db, now = clarion.clarion.board, clarion.clarion.db, clarion.clarion.clock.now()
         ill = Health(1, 9)
         before = ProviderState("first")
@@ -213,6 +215,8 @@ async def test_of_two_that_notice_at_once_one_switches_and_one_probes(
         assert await switches(clarion) == [("ProviderDemoted", 0)]
         probes = await asyncio.gather(*(db.write(lambda tx: board.may_probe(tx, "first", now)) for _ in range(4)))
         assert sum(probes) == 1
+    finally:
+        await clarion.clarion.close()
 
 
 async def test_a_provider_that_says_too_fast_is_left_alone_by_everybody(
