@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 from celery import Celery, signals
 
-from clarion.bootstrap import Clarion
+from clarion.bootstrap import Clarion, settle
 from clarion.engine.celery.app import THREADS, add_tasks, all_queues, make_app
 from clarion.engine.celery.engines import WorkerEngine
 from clarion.engine.celery.loop import LoopThread
@@ -75,6 +75,7 @@ class WorkerProcess:
         self._loop = LoopThread()
         try:
             self._clarion = self._loop.run(self._opened())
+            settle()
         except BaseException:
             self._loop.end()
             self._loop = None

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from clarion.bootstrap import Clarion
+from clarion.bootstrap import Clarion, settle
 from clarion.cli.context import Context
 from clarion.cli.processes import Supervisor, is_one_of_several
 from clarion.model.errors import Misconfigured
@@ -111,6 +111,7 @@ def _socket(settings: Settings, *, shared: bool) -> socket.socket:
 async def _answer(settings: Settings, clarion: Clarion, sockets: list[socket.socket] | None) -> None:
     """Serves until a signal ends it."""
     server = _Server(_config(settings, clarion), clarion)
+    settle()
     for number in (signal.SIGTERM, signal.SIGINT):
         # Once uvicorn has stopped in good order it raises the signal again: then there is nothing left to do.
         signal.signal(number, lambda *_: None)
