@@ -81,6 +81,7 @@ class Shop:
 async def opened(page: Page, folder: Path) -> AsyncIterator[Shop]:
     async with serving(folder) as site:
         await site.put("ada", email="ada@example.com")
+        await site.workflows({"key": "note", "on": ["note"], "steps": [{"channel": "in_app", "title": "t"}]})
         shop = Shop(site, page)
         async with listening(Starlette(routes=[Route("/{path:path}", shop.answer)])) as url:
             shop.url = f"{url.replace('127.0.0.1', 'localhost')}/"

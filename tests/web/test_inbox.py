@@ -15,6 +15,7 @@ from clarion.storage import tables
 from clarion.workflows.catalogue import StoreWorkflows
 from tests.web.conftest import Api
 
+NOTE = {"key": "note", "on": ["note"], "steps": [{"channel": "in_app", "title": "t"}]}
 ACTS = ("seen", "read", "unread", "archive", "unarchive")
 FIELDS = {
     "id", "seq", "workflow", "category", "title", "body", "action_url", "created_at", "seen_at", "read_at",
@@ -33,6 +34,7 @@ async def delivered(api: Api, who: str = "ada", number: int = 1, category: str =
     """Puts a notification into somebody's inbox."""
     clarion = api.clarion
     now = clarion.clock.now()
+    await clarion.bus.send(StoreWorkflows(project=1, now=now, plains=(NOTE,), source="api"))
     event = ids.derived_id(now.to_bytes(6, "big") + b"\x70" * 10, number)
     notification = ids.notification_id(event, "note", who)
     row = (1, notification, event, "note", 1, who, category, now)
