@@ -8,6 +8,7 @@ from clarion.limits.embedded import EmbeddedLimits
 from clarion.model.decision import SlotRequest
 from clarion.storage import Database, Tx, open_database
 from clarion.testing.limits import NOW, LimitsContract, Worker, cap, owner, someone
+from clarion.testing.limits_shared import SharedContract
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ async def workers(migrated_url: str) -> AsyncIterator[Sequence[Worker]]:
         await database.close()
 
 
-class TestEmbeddedLimits(LimitsContract):
+class TestEmbeddedLimits(LimitsContract, SharedContract):
     """On SQLite and on PostgreSQL."""
 
 

@@ -16,6 +16,7 @@ from clarion.model.errors import Unavailable
 from clarion.model.ids import Id
 from clarion.storage import Database, Tx, open_database
 from clarion.testing.limits import NOW, LimitsContract, Worker, cap, owner, someone
+from clarion.testing.limits_shared import SharedContract
 from tests.servers import Valkey, free_port
 
 
@@ -71,7 +72,7 @@ async def _counter_keys(server: raw.Redis) -> list[bytes]:
     return [key async for key in server.scan_iter(match="clarion:c:*", count=1000)]
 
 
-class TestRedisLimits(LimitsContract):
+class TestRedisLimits(LimitsContract, SharedContract):
     """The contract asks nothing of the database: SQLite will do."""
 
     @pytest.fixture
