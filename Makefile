@@ -8,14 +8,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 SERVE ?= --samples
 # What pytest is started with, for example ARGS="-k digest tests/decisions".
 ARGS ?=
-WORKERS ?= 2
+WORKERS ?= 3
 # What `make run` installs: all that one machine with SQLite or PostgreSQL may want, without what is heavy or rare.
 EXTRAS := postgres redis celery fcm
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --group build \
 	--no-header --no-emit-index-url --no-emit-find-links --quiet $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench bench-quick bench-soak docs lock clean
+.PHONY: help run test test-survival check format bench bench-quick bench-soak docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,8 +23,11 @@ help: ## List the targets
 run: $(VENV)/installed ## Start Clarion on 127.0.0.1:8000, its database in this folder (Ctrl-C stops it)
 	@exec $(BIN)/clarion serve $(SERVE)
 
-test: $(VENV)/installed-dev ## Run all tests, on servers of their own (ARGS= for pytest's options, WORKERS=2)
+test: $(VENV)/installed-dev ## Run all tests, on servers of their own (ARGS= for pytest's options, WORKERS=3)
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+test-survival: $(VENV)/installed-dev ## Break everything under an installation of many processes, for some minutes
+	$(BIN)/pytest -m survival $(ARGS)
 
 check: $(VENV)/installed-dev ## Check style, types, import rules and security
 	$(BIN)/ruff check .

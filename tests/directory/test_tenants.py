@@ -30,12 +30,13 @@ async def test_a_tenant_is_stored_whole_and_replaced_whole(desk: Desk) -> None:
             name="Acme",
             preferences=(Preference(channel=Channel.SMS, enabled=False),),
             branding={"color": "#f00"},
+            policy_version=1,
         )
     }
 
     assert not await put(desk, "acme", limits={"per_hour": 5})
     found = await desk.db.read(lambda tx: tenants(tx, 1, ["acme"]))
-    assert found == {"acme": Tenant(id="acme", limits={"per_hour": 5})}
+    assert found == {"acme": Tenant(id="acme", limits={"per_hour": 5}, policy_version=2)}
     assert await desk.db.read(lambda tx: tenants(tx, 2, ["acme"])) == {}
     assert [f.tenant for f in await desk.facts() if isinstance(f, TenantChanged)] == ["acme", "acme"]
 

@@ -102,8 +102,8 @@ def leaders(cluster: Cluster) -> list[int]:
     return [int(str(row[0])) for row in rows]
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.survival
+@pytest.mark.timeout(300)
 def test_killed_workers_and_a_broker_that_forgets_lose_nothing(
     cluster: Cluster, smtp_sink: SmtpSink, stores: dict[str, str]
 ) -> None:
@@ -133,8 +133,8 @@ def test_killed_workers_and_a_broker_that_forgets_lose_nothing(
     assert sum(n - 1 for n in arrived(smtp_sink).values()) <= 2 * MOST_IN_FLIGHT
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.survival
+@pytest.mark.timeout(200)
 def test_two_schedulers_one_leads_and_what_waits_comes_once_in_time(cluster: Cluster, smtp_sink: SmtpSink) -> None:
     # Given a worker and two schedulers, of which one leads
     worker = cluster.start("worker", "--processes", "1")

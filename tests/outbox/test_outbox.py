@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -110,7 +111,7 @@ def test_killed_again_and_again_every_order_is_told_once(engine: Engine, tmp_pat
         assert eventually(lambda: _waiting(engine) == 0, 30)
         for relay in relays:
             relay.terminate()
-            assert relay.wait(20) == 0
+            assert relay.wait(20) in (0, -signal.SIGTERM)  # it may not have come so far as to hear it
 
         # Then every order is told, and none twice
         with engine.connect() as connection:

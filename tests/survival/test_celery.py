@@ -95,7 +95,7 @@ def cluster(tmp_path: Path, stores: Stores, sink: Sink) -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.mark.slow
+@pytest.mark.survival
 @pytest.mark.timeout(600)
 def test_whatever_breaks_nothing_is_lost(
     cluster: Cluster, stores: Stores, sink: Sink, capsys: pytest.CaptureFixture[str]

@@ -204,13 +204,13 @@ _UNREAD_COUNTS = f"""
     SELECT b.recipient, b.unread - (
         SELECT count(*) FROM notifications n WHERE n.project = b.project AND n.recipient = b.recipient
         AND {SNOOZED} AND n.snoozed_until > :now AND n.read_at IS NULL
-    ) AS unread FROM inboxes b WHERE b.project = :project AND b.recipient IN :recipients
+    ) AS unread, NULL AS coming FROM inboxes b WHERE b.project = :project AND b.recipient IN :recipients
 """  # nosec B608  # names only
 
 
 #: Of these deliveries to the inbox, those that haven't arrived there: its own notification is one more.
 _COMING = """
-    SELECT d.notification_id FROM deliveries d
+    SELECT NULL AS recipient, 0 AS unread, d.notification_id AS coming FROM deliveries d
     JOIN notifications n ON n.project = d.project AND n.id = d.notification_id AND n.inbox_seq IS NULL
     WHERE d.project = :project AND d.id IN :ids AND d.id >= :first AND d.id <= :last
     AND d.state IN ('pending', 'sending')
@@ -236,12 +236,18 @@ async def load_unread(
             for step in workflows[project, c.workflow, c.version].steps
             if step.channel is Channel.IN_APP
         }
-        if inbox_deliveries:
+        text, values = _UNREAD_COUNTS, {"project": project, "recipients": people, "now": now}
+        if inbox_deliveries:  # in the same statement: what arrives in between would count twice, or not at all
             wanted = sorted(inbox_deliveries)
-            rows = await tx.fetch(_COMING, project=project, ids=wanted, first=wanted[0], last=wanted[-1])
-            coming.update((project, bytes(row["notification_id"])) for row in rows)
-        for row in await tx.fetch(_UNREAD_COUNTS, project=project, recipients=people, now=now):
-            unread[project, row["recipient"]] = int(row["unread"])
+            text, values = (
+                f"{text} UNION ALL {_COMING}",
+                {**values, "ids": wanted, "first": wanted[0], "last": wanted[-1]},
+            )
+        for row in await tx.fetch(text, **values):
+            if row["coming"] is not None:
+                coming.add((project, bytes(row["coming"])))
+            else:
+                unread[project, row["recipient"]] = int(row["unread"])
     return {c.id: unread.get((c.project, c.recipient), 0) + ((c.project, c.notification_id) in coming) for c in claimed}
 
 
