@@ -7,6 +7,7 @@ the most urgent first.
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Sequence
 
 import structlog
@@ -28,6 +29,7 @@ log = structlog.get_logger("clarion.engine")
 TICK = 0.25  #: s between looks for what has become due
 SWEEP = 2.0  #: s between the sweeper's rounds
 PROJECT = 0.5  #: s between the projections' rounds
+HOLD = 1.0  #: s between looks whether the lock is still held
 PATIENCE = 20.0  #: s that a stop waits for what is in flight
 LOCK_PATIENCE = 20.0  #: s that a start waits for a predecessor that is ending
 
@@ -51,10 +53,12 @@ class EmbeddedEngine:
         self._providers = tuple(dispatcher.providers)
         self._scheduler = Scheduler(db, clock, self._providers)
         self._lanes = Lanes()
+        self._held_at = 0.0
         self._work = Work(self._lanes, deciding, dispatcher)
 
     async def start(self) -> None:
         await self._take_lock()
+        self._held_at = monotonic()
         await self._workers.register("embedded")
         await self._sweeper.recover_leases()
         self._work.begin(Duties.everything(self._providers))
@@ -63,6 +67,7 @@ class EmbeddedEngine:
             ("heartbeat", self._workers.beat, HEARTBEAT / 1000),
             ("sweep", self._sweeper.sweep, SWEEP),
             ("project", self._projections.catch_up_all, PROJECT),
+            ("hold the lock", self._hold_lock, HOLD),
             *self._chores,
         ):
             self._lanes.beating(name, step, beat)
@@ -76,6 +81,17 @@ class EmbeddedEngine:
                     "point this one to a database of its own with CLARION_DATABASE_URL"
                 )
             await asyncio.sleep(0.2)
+
+    async def _hold_lock(self) -> None:
+        """A restart of PostgreSQL ends the lock: takes it again, or ends this process if another one was faster.
+
+        Behind a broken network the server may hold the lock of this process's own old connection for a while.
+        """
+        if await self._db.lock("engine"):
+            self._held_at = monotonic()
+        elif monotonic() - self._held_at > LOCK_PATIENCE:
+            log.error("another process works on this database now: this one ends")
+            signal.raise_signal(signal.SIGTERM)
 
     async def announce(self, jobs: Sequence[Job]) -> None:
         self._work.ring(jobs)
