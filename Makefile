@@ -23,7 +23,7 @@ help: ## List the targets
 run: $(VENV)/installed ## Start Clarion on 127.0.0.1:8000, its database in this folder (Ctrl-C stops it)
 	@exec $(BIN)/clarion serve $(SERVE)
 
-test: $(VENV)/installed-dev ## Run all tests, on servers of their own (ARGS= for pytest's options, WORKERS=3)
+test: $(VENV)/installed-dev ## Run the tests (all but test-survival), on servers of their own (ARGS= for pytest's options, WORKERS=3)
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-survival: $(VENV)/installed-dev ## Break everything under an installation of many processes, for some minutes
