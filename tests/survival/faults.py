@@ -100,7 +100,8 @@ class Proxy:
             each.transport.abort()
 
     async def _pipe(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, RuntimeError):
+        """Passes on what comes, an orderly end and a reset alike."""
+        try:
             while data := await source.read(65536):
                 if self._delay:
                     await asyncio.sleep(self._delay)
@@ -108,3 +109,5 @@ class Proxy:
                 target.write(data)
                 await target.drain()
             target.write_eof()
+        except (OSError, RuntimeError):
+            target.transport.abort()

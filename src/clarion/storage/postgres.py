@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -16,6 +17,9 @@ from clarion.storage.statements import Statement, compiled, for_postgres, insert
 T = TypeVar("T")
 
 TRIES = 4
+CONNECT_WITHIN = 5.0  #: s
+SILENT = 8  #: s until a connection counts as dead whose other end doesn't even confirm what it gets
+_KEEPALIVE = {"TCP_KEEPIDLE": SILENT - 4, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": SILENT * 1000}
 
 _AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _AWAY = (
@@ -113,8 +117,8 @@ class PostgresDatabase(Database):
         """Opens the pool. Raises Unavailable."""
         try:
             pool = await asyncpg.create_pool(
-                url, min_size=1, max_size=size, command_timeout=60, reset=_nothing_to_reset,
-                server_settings={"application_name": "clarion"},
+                url, min_size=1, max_size=size, timeout=CONNECT_WITHIN, command_timeout=60, init=_watch_the_line,
+                reset=_nothing_to_reset, server_settings={"application_name": "clarion"},
             )  # fmt: skip
         except _AWAY as error:
             raise Unavailable(f"PostgreSQL doesn't answer ({type(error).__name__})") from error
@@ -159,7 +163,10 @@ class PostgresDatabase(Database):
             self._locks.pop(name).terminate()  # the server has ended it, and the lock with it
         # A connection of its own: the lock lives as long as it, and so at most as long as the process.
         try:
-            connection = await asyncpg.connect(self._url, server_settings={"application_name": f"clarion {name}"})
+            connection = await asyncpg.connect(
+                self._url, timeout=CONNECT_WITHIN, server_settings={"application_name": f"clarion {name}"}
+            )
+            await _watch_the_line(connection)
             if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", lock_number(name)):
                 await connection.close()
                 return False
@@ -172,6 +179,18 @@ class PostgresDatabase(Database):
         for connection in self._locks.values():
             await connection.close()
         await self._pool.close()
+
+
+async def _watch_the_line(connection: Any) -> None:
+    """Has the system end a connection whose other end has gone without a word (a cut network, a machine without
+    power) after `SILENT` seconds, asked and waiting alike: else whoever waits for an answer holds it for a minute."""
+    line = connection._transport.get_extra_info("socket")  # asyncpg has no setting for it
+    if line is None or line.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):  # macOS knows other names
+            line.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 async def _nothing_to_reset(_connection: Any) -> None:
