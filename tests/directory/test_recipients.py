@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import LargeBinary
 
 from clarion.clock import randomness
 from clarion.directory.drafts import draft_of
@@ -16,6 +15,7 @@ from clarion.model.ids import new_id
 from clarion.model.workflow import Window
 from clarion.security.encryption import Purpose, binding
 from clarion.storage import Tx, tables
+from clarion.storage.columns import BYTES, TABLES
 from tests.directory.conftest import NOW, Desk
 
 ADA = {
@@ -256,8 +256,8 @@ def _aad(who: str, row: bytes) -> bytes:
 async def _openable(desk: Desk, key: Any) -> set[str]:
     """The tables that hold a value which the key opens: tried with the bindings of every row it could be."""
     found = set()
-    for table in tables.metadata.sorted_tables:
-        columns = [c.name for c in table.columns if isinstance(c.type, LargeBinary)]
+    for table in TABLES.values():
+        columns = [name for name, column in table.columns.items() if column.kind is BYTES]
         if not columns or "id" not in table.columns:
             continue
         rows = await desk.db.read(lambda tx, t=table.name: tx.fetch(f"SELECT * FROM {t}"))  # type: ignore[misc]

@@ -11,7 +11,8 @@ from clarion.directory.suppressions import AddSuppressions, SuppressionDraft
 from clarion.model.words import Channel
 from clarion.security.encryption import CannotOpen, KeyRing
 from clarion.security.rotation import SEALED, rotate
-from clarion.storage import Tx, tables
+from clarion.storage import Tx
+from clarion.storage.columns import TABLES
 from tests.composed import PROJECT, Installation, compose
 
 OLD, NEW = "old:" + "A" * 43 + "=", "new:" + "B" * 42 + "A="
@@ -27,7 +28,7 @@ async def everything_stored(clarion: Clarion) -> list[bytes]:
 
     async def work(tx: Tx) -> list[bytes]:
         found: list[bytes] = []
-        for table in tables.metadata.sorted_tables:
+        for table in TABLES.values():
             for row in await tx.fetch(f"SELECT * FROM {table.name}"):
                 found += [bytes(value) for value in row if isinstance(value, bytes)]
         return found

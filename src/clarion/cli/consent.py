@@ -10,10 +10,9 @@ import typer
 from clarion.cli.context import Context
 from clarion.cli.printing import AsJson, say_json, table
 from clarion.clock import rfc3339
-from clarion.directory.consent import Change, consent_of
+from clarion.directory.consent import TOGETHER, Change, consent_of, shown
 from clarion.model.errors import NotFound
 from clarion.storage.ledger import START
-from clarion.web.api.consent import TOGETHER, shown
 
 
 def add(app: typer.Typer) -> None:

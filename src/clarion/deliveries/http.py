@@ -53,8 +53,8 @@ class HttpClient:
         self, clock: Clock, *, extra_ca: bytes | None = None, connect_timeout: timedelta = CONNECT_TIMEOUT
     ) -> None:
         self._clock, self._extra_ca, self._connect_timeout = clock, extra_ca, connect_timeout
-        self._client = self._builder(IDLE).build()
-        self._http2: Client | None = None  # made when first used
+        self._plain: Client | None = None  # made when first used, as the next
+        self._http2: Client | None = None
         self._guarded: OrderedDict[tuple[str, int, str], Client] = OrderedDict()
 
     def _builder(self, idle: timedelta) -> ClientBuilder:
@@ -77,7 +77,9 @@ class HttpClient:
 
     def _client_for(self, request: HttpRequest) -> Client:
         if not request.http2:
-            return self._client
+            if self._plain is None:
+                self._plain = self._builder(IDLE).build()
+            return self._plain
         if self._http2 is None:
             # Not `http2(True)`, which would leave HTTP/1.1 to the server: not knowing what it will be, 200 requests at
             # once open 110 connections (tried 2026-11). This one opens a single one.
@@ -153,7 +155,7 @@ class HttpClient:
 
     async def aclose(self) -> None:
         """Closes all connections; requests in flight become uncertain."""
-        for client in (self._client, self._http2, *self._guarded.values()):
+        for client in (self._plain, self._http2, *self._guarded.values()):
             if client is not None:
                 await client.close()
         self._http2 = None

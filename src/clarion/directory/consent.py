@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from clarion.clock import rfc3339
 from clarion.ledger.facts import (
     AddressSuppressed,
     AttentionBudgetSet,
@@ -37,6 +38,8 @@ SOURCES = {
     "event": "the application, in an event's audience",
     "cli": "an operator, on the command line",
 }  # nosec B105  # no password
+#: Entries that whoever reads a whole record reads at once.
+TOGETHER = 500
 _HIDDEN = frozenset({"project", "at", "recipient", "subject", "by"})
 _NAMES = "SELECT id, name FROM api_keys WHERE id IN :keys"
 
@@ -51,6 +54,18 @@ class Change(NamedTuple):
     by: By
     source: str  #: who asked, for people
     detail: dict[str, Any]  #: the fact's own fields, without those that say nothing
+
+
+def shown(change: Change) -> dict[str, Any]:
+    """An entry as the API and `clarion consent --json` give it."""
+    return {
+        "at": rfc3339(change.at),
+        "fact": change.fact,
+        "what": change.sentence,
+        "by": change.by,
+        "source": change.source,
+        "detail": change.detail,
+    }
 
 
 async def consent_of(tx: Tx, project: int, recipient: str, after: Place, most: int) -> list[Change]:

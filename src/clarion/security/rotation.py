@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Table
-
 from clarion.security.encryption import KeyRing, Purpose, binding
 from clarion.storage import Database, Lane, Row, Tx, tables
+from clarion.storage.columns import Table
 
 #: Rows that one transaction looks at.
 BITE = 500
@@ -28,7 +27,7 @@ class Sealed(NamedTuple):
 
     @property
     def key(self) -> tuple[str, ...]:
-        return tuple(column.name for column in self.table.primary_key.columns)
+        return self.table.key
 
 
 #: All of them; a test looks through the whole database for what was forgotten here.

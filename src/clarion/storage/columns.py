@@ -1,65 +1,104 @@
-"""The kinds of columns that tables are made of: see the conventions at the top of `tables.py`."""
+"""What tables are described with. The conventions stand at the top of `tables.py`.
+
+Of a table the storage needs names and types, and its DDL: no more than this file. SQLAlchemy's descriptions took 30 MB
+in every process (docs/decisions/0022-tables-without-sqlalchemy.md).
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.types import TypeEngine
-
-metadata = MetaData()
+KEY: Final[dict[str, Any]] = {"key": True}
+NULL: Final[dict[str, Any]] = {"null": True}
 
 
-def ident(name: str, **options: object) -> Column[bytes]:
+class Kind(NamedTuple):
+    """The type of a column, by what each database calls it. `postgresql` without a collation: of its arrays."""
+
+    sqlite: str
+    postgresql: str
+
+
+BIGINT, BOOLEAN = Kind("BIGINT", "BIGINT"), Kind("BOOLEAN", "BOOLEAN")
+BYTES, TEXT = Kind("BLOB", "BYTEA"), Kind("TEXT", "TEXT")
+INTEGER, SMALLINT = Kind("INTEGER", "INTEGER"), Kind("SMALLINT", "SMALLINT")
+
+
+class Column(NamedTuple):
+    """A column: part of the primary `key`, allowed to be `null`, `unique` by itself."""
+
+    name: str
+    kind: Kind
+    key: bool = False
+    null: bool = False
+    unique: bool = False
+
+
+class Index:
+    """An index; `where` narrows it to some rows (`where_sqlite`: the same in SQLite's words, if they differ)."""
+
+    def __init__(
+        self, name: str, *columns: str, unique: bool = False, where: str | None = None, where_sqlite: str | None = None
+    ) -> None:
+        self.name, self.columns, self.unique = name, columns, unique
+        self.where, self.where_sqlite = where, where_sqlite or where
+
+
+class Table:
+    """A table; `by_time` names the column (a time-ordered id, or ms) by which it is partitioned on PostgreSQL."""
+
+    def __init__(self, name: str, *parts: Column | Index, by_time: str | None = None) -> None:
+        self.name, self.by_time = name, by_time
+        self.columns = {part.name: part for part in parts if isinstance(part, Column)}
+        self.indexes = tuple(part for part in parts if isinstance(part, Index))
+        self.key = tuple(column.name for column in self.columns.values() if column.key)
+        TABLES[name] = self
+
+
+#: Every table by its name.
+TABLES: Final[dict[str, Table]] = {}
+
+
+def ident(name: str, **options: bool) -> Column:
     """An id: 16 bytes."""
-    return Column(name, LargeBinary(16), **{"nullable": False, **options})  # type: ignore[arg-type]
+    return Column(name, BYTES, **options)
 
 
-def column(name: str, kind: TypeEngine[Any], **options: object) -> Column[object]:
-    """A column that holds something, unless `options` say otherwise."""
-    return Column(name, kind, **{"nullable": False, **options})  # type: ignore[arg-type]
-
-
-_TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
-
-
-def text(name: str, **options: object) -> Column[object]:
+def text(name: str, **options: bool) -> Column:
     """A text, compared by its bytes."""
-    return column(name, _TEXT, **options)
+    return Column(name, TEXT, **options)
 
 
-def at(name: str, **options: object) -> Column[object]:
+def at(name: str, **options: bool) -> Column:
     """An instant: ms since the epoch."""
-    return column(name, BigInteger(), **options)
+    return Column(name, BIGINT, **options)
 
 
-def number(name: str, **options: object) -> Column[object]:
-    """A small number."""
-    return column(name, Integer(), **options)
+def big(name: str, **options: bool) -> Column:
+    """A number without bounds."""
+    return Column(name, BIGINT, **options)
 
 
-def sealed(name: str, **options: object) -> Column[object]:
+def number(name: str, **options: bool) -> Column:
+    """A number below 2^31."""
+    return Column(name, INTEGER, **options)
+
+
+def small(name: str, **options: bool) -> Column:
+    """A number below 2^15."""
+    return Column(name, SMALLINT, **options)
+
+
+def flag(name: str, **options: bool) -> Column:
+    """True or false."""
+    return Column(name, BOOLEAN, **options)
+
+
+def sealed(name: str, **options: bool) -> Column:
     """Bytes: a sealed value, or a hash."""
-    return column(name, LargeBinary(), **options)
+    return Column(name, BYTES, **options)
 
 
-def project(**options: object) -> Column[object]:
+def project(**options: bool) -> Column:
     """The project of the row."""
-    return number("project", autoincrement=False, **options)
-
-
-KEY = {"primary_key": True}
-NULL = {"nullable": True}
-
-
-#: Tables that are partitioned by time on PostgreSQL, and the column (a time-ordered id, or ms) that says when.
-PARTITIONED: dict[str, str] = {}
-
-
-def table(name: str, *parts: Column[object] | Column[bytes] | Index, by_time: str | None = None) -> Table:
-    """A table; `by_time` names the column by which it is partitioned on PostgreSQL."""
-    if by_time is None:
-        return Table(name, metadata, *parts, sqlite_with_rowid=False)
-    PARTITIONED[name] = by_time
-    return Table(name, metadata, *parts, sqlite_with_rowid=False, postgresql_partition_by=f"RANGE ({by_time})")
+    return number("project", **options)

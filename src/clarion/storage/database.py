@@ -11,10 +11,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from enum import IntEnum
 from typing import Any, Literal, Protocol, TypeVar
 
-from sqlalchemy import Table
-
 from clarion.ledger.facts import STREAMS, Fact, detail_of
-from clarion.storage.statements import Statement, insert_text, update_text, upsert_tail
+from clarion.storage.columns import Table
+from clarion.storage.statements import insert_text, update_text, upsert_tail
 
 T = TypeVar("T")
 Dialect = Literal["sqlite", "postgresql"]
@@ -58,11 +57,11 @@ class Tx(ABC):
         """Waits for whoever holds this name, and holds it until the transaction ends. SQLite's one writer is alone."""
 
     @abstractmethod
-    async def fetch(self, statement: Statement, /, **values: Any) -> Sequence[Row]:
+    async def fetch(self, statement: str, /, **values: Any) -> Sequence[Row]:
         """All rows of a statement."""
 
     @abstractmethod
-    async def run(self, statement: Statement, /, **values: Any) -> int:
+    async def run(self, statement: str, /, **values: Any) -> int:
         """Executes a statement and gives the number of rows it touched."""
 
     @abstractmethod
@@ -82,7 +81,7 @@ class Tx(ABC):
     async def append_rows(self, stream: str, rows: Sequence[Sequence[Any]]) -> None:
         """Appends ledger rows (project, at, kind, version, subject, recipient, detail) at fresh positions."""
 
-    async def first(self, statement: Statement, /, **values: Any) -> Row | None:
+    async def first(self, statement: str, /, **values: Any) -> Row | None:
         """The first row, or None."""
         rows = await self.fetch(statement, **values)
         return rows[0] if rows else None

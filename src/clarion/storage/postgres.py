@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import asyncpg
-from sqlalchemy import Table
 
 from clarion.model.errors import Invalid, Unavailable
+from clarion.storage.columns import Table
 from clarion.storage.database import Database, Dialect, Lane, Row, Tx, Work
-from clarion.storage.statements import Statement, compiled, for_postgres, insert_text
+from clarion.storage.statements import for_postgres, insert_text
 
 T = TypeVar("T")
 
@@ -61,20 +61,19 @@ class PostgresTx(Tx):
     def __init__(self, connection: Any) -> None:
         self._connection = connection
 
-    def _prepared(self, statement: Statement, values: dict[str, Any]) -> tuple[str, list[Any]]:
-        plain = compiled(statement, "postgresql")
-        text, names = for_postgres(plain.text)
-        return text, [values[name] if name in values else plain.values[name] for name in names]
+    def _prepared(self, statement: str, values: dict[str, Any]) -> tuple[str, list[Any]]:
+        text, names = for_postgres(statement)
+        return text, [values[name] for name in names]
 
     async def alone(self, name: str) -> None:
         await self._connection.execute("SELECT pg_advisory_xact_lock($1)", lock_number(name))
 
-    async def fetch(self, statement: Statement, /, **values: Any) -> Sequence[Row]:
+    async def fetch(self, statement: str, /, **values: Any) -> Sequence[Row]:
         text, arguments = self._prepared(statement, values)
         rows: Sequence[Row] = await self._connection.fetch(text, *arguments)
         return rows
 
-    async def run(self, statement: Statement, /, **values: Any) -> int:
+    async def run(self, statement: str, /, **values: Any) -> int:
         text, arguments = self._prepared(statement, values)
         tag: str = await self._connection.execute(text, *arguments)
         last = tag.rsplit(" ", 1)[-1]
@@ -184,7 +183,7 @@ class PostgresDatabase(Database):
 async def _watch_the_line(connection: Any) -> None:
     """Has the system end a connection whose other end has gone without a word (a cut network, a machine without
     power) after `SILENT` seconds, asked and waiting alike: else whoever waits for an answer holds it for a minute."""
-    line = connection._transport.get_extra_info("socket")  # asyncpg has no setting for it
+    line = connection._transport.get_extra_info("socket")  # noqa: SLF001  # asyncpg has no setting for it
     if line is None or line.family not in (socket.AF_INET, socket.AF_INET6):
         return
     line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

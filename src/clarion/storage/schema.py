@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, inspect, text
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
-
-from clarion.clock import SystemClock
 from clarion.model.errors import Misconfigured
-from clarion.storage import partitions, sqlite_path
+from clarion.storage import open_database, sqlite_path
+from clarion.storage.database import Tx
+
+#: The revisions of this release, the newest last: each is a file of migrations/versions.
+REVISIONS = sorted(path.name[1:5] for path in Path(__file__).with_name("migrations").glob("versions/v????_*.py"))
 
 
 class Schema(NamedTuple):
@@ -32,62 +28,40 @@ class Schema(NamedTuple):
         return self.current == self.newest
 
 
-def _config() -> Config:
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # which implementation it chose interests nobody
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-    config.set_main_option("path_separator", "os")
-    return config
+async def schema_of(url: str) -> Schema:
+    """The state of the schema of the database at `url`, read without the tools that change it: every process asks."""
+    tables, current = await _found(url)
+    # Somebody else's tables: don't write into them.
+    known = current in REVISIONS if current is not None else "events" not in tables
+    return Schema(current, REVISIONS[-1], known)
 
 
-def _look(connection: Connection) -> Schema:
-    scripts = ScriptDirectory.from_config(_config())
-    newest = scripts.get_current_head()
-    assert newest is not None
-    current = MigrationContext.configure(connection).get_current_revision()
-    known = current is None or current in {s.revision for s in scripts.walk_revisions()}
-    if current is None and inspect(connection).has_table("events"):
-        known = False  # somebody else's tables: don't write into them
-    return Schema(current, newest, known)
-
-
-def _upgrade(connection: Connection) -> None:
-    config = _config()
-    config.attributes["connection"] = connection
-    if connection.dialect.name == "postgresql":  # processes that start together: one upgrades, the others find it done
-        connection.execute(text("SELECT pg_advisory_lock(hashtext('clarion migrations'))"))
-    command.upgrade(config, "head")
-    if connection.dialect.name == "postgresql":
-        existing = set(connection.exec_driver_sql(partitions.NAMES).scalars())
-        for _, _, statements in partitions.to_make(existing, SystemClock().now()):
-            for statement in statements:
-                connection.exec_driver_sql(statement)
-    connection.commit()
-
-
-async def _on(url: str, work: object) -> object:
+async def _found(url: str) -> tuple[set[str], str | None]:
+    """The tables that there are, and the revision that is written down."""
     path = sqlite_path(url)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Nobody else's business: SQLite gives its other files the same mode.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
-        with engine.connect() as connection:
-            return work(connection)  # type: ignore[operator]
-    _, _, rest = url.partition("://")
-    async_engine = create_async_engine(f"postgresql+asyncpg://{rest}", poolclass=NullPool)
+        with closing(sqlite3.connect(path)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            rows = connection.execute(_REVISION).fetchall() if "alembic_version" in tables else []
+            return tables, rows[0][0] if rows else None
+    db = await open_database(url, pool_size=1)
     try:
-        async with async_engine.connect() as connection:
-            return await connection.run_sync(work)  # type: ignore[arg-type]
+        return await db.read(_found_on_postgres)
     finally:
-        await async_engine.dispose()
+        await db.close()
 
 
-async def schema_of(url: str) -> Schema:
-    """The state of the schema of the database at `url`."""
-    found = await _on(url, _look)
-    assert isinstance(found, Schema)
-    return found
+_REVISION = "SELECT version_num FROM alembic_version"
+
+
+async def _found_on_postgres(tx: Tx) -> tuple[set[str], str | None]:
+    rows = await tx.fetch("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
+    tables = {row["tablename"] for row in rows}
+    row = await tx.first(_REVISION) if "alembic_version" in tables else None
+    return tables, row["version_num"] if row else None
 
 
 async def migrate(url: str) -> Schema:
@@ -96,7 +70,9 @@ async def migrate(url: str) -> Schema:
     if not before.known:
         raise _unknown(before)
     if not before.up_to_date:
-        await _on(url, _upgrade)
+        from clarion.storage.migrations.upgrade import upgrade  # Alembic and SQLAlchemy: 25 MB that nobody else needs
+
+        await upgrade(url)
     return before
 
 

@@ -14,11 +14,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Table
-
 from clarion.model.errors import Unavailable
+from clarion.storage.columns import Table
 from clarion.storage.database import Database, Dialect, Lane, Row, Tx, Work
-from clarion.storage.statements import Statement, compiled, for_sqlite
+from clarion.storage.statements import for_sqlite
 
 T = TypeVar("T")
 
@@ -53,15 +52,14 @@ class SqliteTx(Tx):
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def _execute(self, statement: Statement, values: dict[str, Any]) -> sqlite3.Cursor:
-        plain = compiled(statement, "sqlite")
-        text, spread = for_sqlite(plain.text, {**plain.values, **values})
+    def _execute(self, statement: str, values: dict[str, Any]) -> sqlite3.Cursor:
+        text, spread = for_sqlite(statement, values)
         return self._connection.execute(text, spread)
 
-    async def fetch(self, statement: Statement, /, **values: Any) -> Sequence[Row]:
+    async def fetch(self, statement: str, /, **values: Any) -> Sequence[Row]:
         return self._execute(statement, values).fetchall()
 
-    async def run(self, statement: Statement, /, **values: Any) -> int:
+    async def run(self, statement: str, /, **values: Any) -> int:
         return self._execute(statement, values).rowcount
 
     async def many(self, text: str, rows: Sequence[Sequence[Any]]) -> None:

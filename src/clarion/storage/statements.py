@@ -1,6 +1,6 @@
-"""SQL for two drivers from one text: turns Core statements and hand-written SQL into what sqlite3 and asyncpg take.
+"""SQL for two drivers from one text: turns hand-written SQL into what sqlite3 and asyncpg take.
 
-Hand-written SQL uses `:name` for values and `IN :name` for lists. On PostgreSQL they become `$1` and `= ANY($1)`, so
+It uses `:name` for values and `IN :name` for lists. On PostgreSQL they become `$1` and `= ANY($1)`, so
 that one prepared statement serves lists of every length; on SQLite a list is spread into as many places as it has
 members.
 """
@@ -10,62 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, Boolean, Integer, LargeBinary, SmallInteger, Table, Text
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql import ClauseElement
-from sqlalchemy.sql.compiler import SQLCompiler
 
-Statement = ClauseElement | str
+from clarion.storage.columns import Table
 
-_POSTGRES = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
-_SQLITE = sqlite.dialect(paramstyle="named")
-_EXPANDING = re.compile(r"\(__\[POSTCOMPILE_(\w+?)(?:~~.*?~~)?\]\)")
 _NAMES = re.compile(r"(?<!:)(\bNOT\s+IN\s+|\bIN\s+)?:([a-zA-Z_]\w*)")
-
-#: What PostgreSQL calls the column types of `tables.py`, for casts of whole arrays.
-_POSTGRES_TYPES: list[tuple[type[Any], str]] = [
-    (LargeBinary, "bytea"),
-    (BigInteger, "bigint"),
-    (SmallInteger, "smallint"),
-    (Integer, "integer"),
-    (Boolean, "boolean"),
-    (Text, "text"),
-]
-
-
-class Compiled(NamedTuple):
-    """A statement's text with `:name` places, and the values that Core put into it."""
-
-    text: str
-    values: Mapping[str, Any]
-
-
-_compiled: dict[str, WeakKeyDictionary[ClauseElement, Compiled]] = {
-    "sqlite": WeakKeyDictionary(),
-    "postgresql": WeakKeyDictionary(),
-}
-
-
-def compiled(statement: Statement, dialect: str) -> Compiled:
-    """The text of a statement; a Core statement kept by its module is compiled once."""
-    if isinstance(statement, str):
-        return Compiled(statement, {})
-    known = _compiled[dialect].get(statement)
-    if known is None:
-        result = statement.compile(dialect=_SQLITE if dialect == "sqlite" else _POSTGRES)
-        assert isinstance(result, SQLCompiler)
-        text = _EXPANDING.sub(r":\1", str(result))
-        known = Compiled(text, {k: v for k, v in result.params.items() if v is not None or k not in _required(result)})
-        _compiled[dialect][statement] = known
-    return known
-
-
-def _required(result: SQLCompiler) -> set[str]:
-    return {name for bind, name in result.bind_names.items() if bind.required}
 
 
 @lru_cache(maxsize=2048)
@@ -127,11 +78,10 @@ def insert_text(table: Table, columns: tuple[str, ...], conflict: str, dialect: 
 @lru_cache(maxsize=256)
 def upsert_tail(table: Table, columns: tuple[str, ...]) -> str:
     """` ON CONFLICT (key) DO UPDATE` of all other columns."""
-    keys = [c.name for c in table.primary_key.columns]
-    others = [c for c in columns if c not in keys]
+    others = [c for c in columns if c not in table.key]
     sets = ", ".join(f'"{c}" = excluded."{c}"' for c in others)
     action = f"DO UPDATE SET {sets}" if others else "DO NOTHING"  # nosec B608  # a constant of storage
-    return f" ON CONFLICT ({', '.join(keys)}) {action}"
+    return f" ON CONFLICT ({', '.join(table.key)}) {action}"
 
 
 @lru_cache(maxsize=256)
@@ -154,5 +104,4 @@ def update_text(table: Table, key: tuple[str, ...], columns: tuple[str, ...], on
 
 
 def _array(table: Table, column: str) -> str:
-    kind = table.c[column].type
-    return next(name for cls, name in _POSTGRES_TYPES if isinstance(kind, cls)) + "[]"
+    return f"{table.columns[column].kind.postgresql.lower()}[]"

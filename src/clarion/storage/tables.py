@@ -12,12 +12,8 @@ key and the ends of shards need one order everywhere. What grows with every even
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Index, SmallInteger, Table, text
-
 from clarion.storage import columns as c
-from clarion.storage.columns import KEY, NULL, PARTITIONED, metadata
-
-__all__ = ["PARTITIONED", "metadata"]
+from clarion.storage.columns import KEY, NULL, TABLES, Index, Table
 
 #: Tables that are not about one project, with the reason.
 WITHOUT_PROJECT = {
@@ -34,15 +30,13 @@ WITHOUT_PROJECT = {
 
 # --- the installation -------------------------------------------------------------------------------------------------
 
-projects = c.table(
-    "projects", c.number("id", **KEY, autoincrement=False), c.text("key", unique=True), c.at("created_at")
-)
+projects = Table("projects", c.number("id", **KEY), c.text("key", unique=True), c.at("created_at"))
 
-meta = c.table("meta", c.text("name", **KEY), c.sealed("value"))
+meta = Table("meta", c.text("name", **KEY), c.sealed("value"))
 
-workers = c.table("workers", c.ident("id", **KEY), c.text("kind"), c.at("started_at"), c.at("heartbeat_at"))
+workers = Table("workers", c.ident("id", **KEY), c.text("kind"), c.at("started_at"), c.at("heartbeat_at"))
 
-api_keys = c.table(
+api_keys = Table(
     "api_keys",
     c.project(**KEY),  # 0: all projects
     c.ident("id", **KEY),
@@ -56,7 +50,7 @@ api_keys = c.table(
 
 # --- people -----------------------------------------------------------------------------------------------------------
 
-recipients = c.table(
+recipients = Table(
     "recipients",
     c.project(**KEY),
     c.text("id", **KEY),
@@ -72,9 +66,9 @@ recipients = c.table(
 )
 
 #: A person's data key, wrapped by the key ring: a table of its own, so that it can be kept apart from backups.
-recipient_keys = c.table("recipient_keys", c.project(**KEY), c.text("recipient", **KEY), c.sealed("wrapped"))
+recipient_keys = Table("recipient_keys", c.project(**KEY), c.text("recipient", **KEY), c.sealed("wrapped"))
 
-contact_points = c.table(
+contact_points = Table(
     "contact_points",
     c.project(**KEY),
     c.text("recipient", **KEY),
@@ -93,20 +87,20 @@ contact_points = c.table(
     Index("contact_points_lookup", "project", "lookup"),  # who has this address: suppressions, pruning, moved devices
 )
 
-preferences = c.table(
+preferences = Table(
     "preferences",
     c.project(**KEY),
     c.text("recipient", **KEY),
     c.text("scope", **KEY),  # "" | "type:KEY" | "category:NAME"
     c.text("channel", **KEY),
-    c.column("enabled", Boolean(), **NULL),
+    c.flag("enabled", **NULL),
     c.number("max_per_hour", **NULL),
     c.number("max_per_day", **NULL),
     c.text("on_limit", **NULL),
     c.text("digest", **NULL),
 )
 
-subscriptions = c.table(
+subscriptions = Table(
     "subscriptions",
     c.project(**KEY),
     c.text("topic", **KEY),
@@ -115,7 +109,7 @@ subscriptions = c.table(
     Index("subscriptions_of", "project", "recipient"),  # erasure, a recipient's topics
 )
 
-suppressions = c.table(
+suppressions = Table(
     "suppressions",
     c.project(**KEY),
     c.ident("id", **KEY),
@@ -128,7 +122,7 @@ suppressions = c.table(
     Index("suppressions_lookup", "project", "channel", "lookup", unique=True),
 )
 
-tenants = c.table(
+tenants = Table(
     "tenants",
     c.project(**KEY),
     c.text("id", **KEY),
@@ -142,11 +136,11 @@ tenants = c.table(
 
 # --- workflows --------------------------------------------------------------------------------------------------------
 
-workflow_versions = c.table(
+workflow_versions = Table(
     "workflow_versions",
     c.project(**KEY),
     c.text("key", **KEY),
-    c.number("version", **KEY, autoincrement=False),
+    c.number("version", **KEY),
     c.text("source"),  # file or api
     c.text("content"),  # JSON, self-contained
     c.sealed("content_hash"),
@@ -158,7 +152,7 @@ workflow_versions = c.table(
 #: As queries must write it for an index to serve them.
 UNFINISHED = "held_at IS NOT NULL OR unfinished IS NOT NULL"
 
-events = c.table(
+events = Table(
     "events",
     c.project(**KEY),
     c.ident("id", **KEY),
@@ -168,7 +162,7 @@ events = c.table(
     c.text("tenant", **NULL),
     c.text("audience"),  # list, topic:KEY or broadcast
     c.text("workflows"),  # JSON [[key, version], ...]: a run keeps its versions
-    c.column("priority", SmallInteger(), **NULL),
+    c.small("priority", **NULL),
     c.at("accepted_at"),
     c.at("send_at", **NULL),
     c.at("expires_at", **NULL),
@@ -177,11 +171,11 @@ events = c.table(
     c.sealed("unfinished", **NULL),  # what is still to be done to its deliveries: see clarion.events.unfinished
     c.text("traceparent", **NULL),  # W3C Trace Context of the request that reported it
     # what is held or has to be gone on with; empty, as good as always
-    Index("events_unfinished", "id", sqlite_where=text(UNFINISHED), postgresql_where=text(UNFINISHED)),
+    Index("events_unfinished", "id", where=UNFINISHED),
     by_time="id",
 )
 
-idempotency = c.table(
+idempotency = Table(
     "idempotency",
     c.project(**KEY),
     c.text("key", **KEY),
@@ -191,36 +185,34 @@ idempotency = c.table(
     Index("idempotency_expiry", "expires_at"),  # the sweeper's clean-up
 )
 
-shards = c.table(
+shards = Table(
     "shards",
     c.project(**KEY),
     c.ident("event_id", **KEY),
-    c.number("number", **KEY, autoincrement=False),
-    c.column("priority", SmallInteger()),
+    c.number("number", **KEY),
+    c.small("priority"),
     c.text("members", **NULL),  # JSON list of recipient ids; null: a range of the topic's subscriptions
     c.text("after", **NULL),
     c.text("upto", **NULL),
-    c.column("done", Boolean()),
+    c.flag("done"),
     c.at("due_at"),
     c.number("recipients"),
     c.number("decided"),
     c.number("notifications"),
-    c.column("tries", SmallInteger()),  # how often it was taken
+    c.small("tries"),  # how often it was taken
     c.text("share"),  # whose it is in the queue: tenant and workflow
     # work waiting to be decided; empty when there is none
-    Index(
-        "shards_due", "priority", "share", "due_at", sqlite_where=text("done = 0"), postgresql_where=text("NOT done")
-    ),
+    Index("shards_due", "priority", "share", "due_at", where="NOT done", where_sqlite="done = 0"),
     by_time="event_id",
 )
 
 #: Work that was tried so often that it now waits for a person.
-parked = c.table(
+parked = Table(
     "parked",
     c.project(**KEY),
     c.text("job", **KEY),
     c.ident("subject", **KEY),  # the event
-    c.number("number", **KEY, autoincrement=False),  # the shard
+    c.number("number", **KEY),  # the shard
     c.text("error"),  # the class of the last error
     c.at("at"),
 )
@@ -231,7 +223,7 @@ parked = c.table(
 UNREAD = "inbox_seq IS NOT NULL AND read_at IS NULL AND archived_at IS NULL"
 SNOOZED = "inbox_seq IS NOT NULL AND snoozed_until IS NOT NULL AND archived_at IS NULL"
 
-notifications = c.table(
+notifications = Table(
     "notifications",
     c.project(**KEY),
     c.ident("id", **KEY),  # begins with the event's first 8 bytes: see clarion.model.ids
@@ -250,37 +242,16 @@ notifications = c.table(
     c.sealed("inbox", **NULL),  # title, body, action_url under the person's data key
     Index("notifications_of", "project", "recipient", "id"),  # a person's notifications, newest first
     # a person's inbox in the order in which things came; nothing of what isn't in an inbox
-    Index(
-        "notifications_inbox",
-        "project",
-        "recipient",
-        "inbox_seq",
-        sqlite_where=text("inbox_seq IS NOT NULL"),
-        postgresql_where=text("inbox_seq IS NOT NULL"),
-    ),
+    Index("notifications_inbox", "project", "recipient", "inbox_seq", where="inbox_seq IS NOT NULL"),
     # what is unread, however much else there is
-    Index(
-        "notifications_unread",
-        "project",
-        "recipient",
-        "inbox_seq",
-        sqlite_where=text(UNREAD),
-        postgresql_where=text(UNREAD),
-    ),
+    Index("notifications_unread", "project", "recipient", "inbox_seq", where=UNREAD),
     # what comes back by itself: the counters of `inboxes` don't know the time
-    Index(
-        "notifications_snoozed",
-        "project",
-        "recipient",
-        "snoozed_until",
-        sqlite_where=text(SNOOZED),
-        postgresql_where=text(SNOOZED),
-    ),
+    Index("notifications_snoozed", "project", "recipient", "snoozed_until", where=SNOOZED),
     by_time="id",
 )
 
 #: One row a person whose inbox holds something. Who changes the inbox holds the row: its numbers are always right.
-inboxes = c.table(
+inboxes = Table(
     "inboxes",
     c.project(**KEY),
     c.text("recipient", **KEY),
@@ -292,88 +263,49 @@ inboxes = c.table(
     c.number("total"),
 )
 
-deliveries = c.table(
+deliveries = Table(
     "deliveries",
     c.project(**KEY),
     c.ident("id", **KEY),  # begins with the notification's first 12 bytes: see clarion.model.ids
     c.ident("notification_id"),
-    c.column("step", SmallInteger()),
+    c.small("step"),
     c.text("channel"),
     c.text("state"),
     c.text("reason", **NULL),
-    c.column("priority", SmallInteger()),
+    c.small("priority"),
     c.at("due_at", **NULL),
     c.ident("contact_id", **NULL),
     c.text("provider", **NULL),
     c.number("policy_version"),
     c.number("attempts"),
     c.number("provider_attempts"),  # counted ones with the present provider
-    c.column("possible_duplicate", Boolean()),
+    c.flag("possible_duplicate"),
     c.at("slot_at", **NULL),  # when its cap slot was stamped
     c.ident("lease", **NULL),  # the worker that is sending it
     c.text("reference", **NULL),  # the provider's id of what it accepted; kept where its receipts may be matched by it
     c.text("tried", **NULL),  # the providers that gave it up, by name, a space between
-    c.column("heard", SmallInteger(), **NULL),  # which receipts came, a bit each: `clarion.deliveries.ranking`
+    c.small("heard", **NULL),  # which receipts came, a bit each: `clarion.deliveries.ranking`
     c.at("settled_at", **NULL),
     c.ident("bucket_id", **NULL),  # the digest that it is, or was, an item of
     # what a provider has to send, the most urgent first; empty when nothing waits
-    Index(
-        "deliveries_due",
-        "provider",
-        "priority",
-        "due_at",
-        sqlite_where=text("state = 'pending'"),
-        postgresql_where=text("state = 'pending'"),
-    ),
+    Index("deliveries_due", "provider", "priority", "due_at", where="state = 'pending'"),
     # what waits to be decided again
-    Index(
-        "deliveries_deferred",
-        "due_at",
-        sqlite_where=text("state = 'deferred'"),
-        postgresql_where=text("state = 'deferred'"),
-    ),
+    Index("deliveries_deferred", "due_at", where="state = 'deferred'"),
     # the items of a digest
-    Index(
-        "deliveries_gathered",
-        "project",
-        "bucket_id",
-        sqlite_where=text("bucket_id IS NOT NULL"),
-        postgresql_where=text("bucket_id IS NOT NULL"),
-    ),
+    Index("deliveries_gathered", "project", "bucket_id", where="bucket_id IS NOT NULL"),
     # what nobody knows the outcome of
-    Index(
-        "deliveries_unknown",
-        "settled_at",
-        sqlite_where=text("state = 'unknown'"),
-        postgresql_where=text("state = 'unknown'"),
-    ),
+    Index("deliveries_unknown", "settled_at", where="state = 'unknown'"),
     # what goes to the next provider unless a receipt comes
-    Index(
-        "deliveries_unheard",
-        "due_at",
-        sqlite_where=text("state = 'sent' AND due_at IS NOT NULL"),
-        postgresql_where=text("state = 'sent' AND due_at IS NOT NULL"),
-    ),
+    Index("deliveries_unheard", "due_at", where="state = 'sent' AND due_at IS NOT NULL"),
     # what a receipt without our own id is about
-    Index(
-        "deliveries_reference",
-        "provider",
-        "reference",
-        sqlite_where=text("reference IS NOT NULL"),
-        postgresql_where=text("reference IS NOT NULL"),
-    ),
+    Index("deliveries_reference", "provider", "reference", where="reference IS NOT NULL"),
     # what the dead were sending
-    Index(
-        "deliveries_leased",
-        "lease",
-        sqlite_where=text("state = 'sending'"),
-        postgresql_where=text("state = 'sending'"),
-    ),
+    Index("deliveries_leased", "lease", where="state = 'sending'"),
     by_time="id",
 )
 
 #: What was read elsewhere and is to be taken back from the devices that show it.
-recalls = c.table(
+recalls = Table(
     "recalls",
     c.project(**KEY),
     c.ident("notification_id", **KEY),
@@ -382,7 +314,7 @@ recalls = c.table(
     Index("recalls_due", "due_at"),
 )
 
-dedupe_claims = c.table(
+dedupe_claims = Table(
     "dedupe_claims",
     c.project(**KEY),
     c.text("workflow", **KEY),
@@ -394,7 +326,7 @@ dedupe_claims = c.table(
 )
 
 #: Open and closed digests, one row a channel. Their items are the deliveries that name them as their bucket.
-digest_buckets = c.table(
+digest_buckets = Table(
     "digest_buckets",
     c.project(**KEY),
     c.ident("id", **KEY),
@@ -402,11 +334,11 @@ digest_buckets = c.table(
     c.text("recipient"),
     c.text("workflow"),
     c.number("version"),  # that of the first item: a run keeps its version
-    c.column("step", SmallInteger()),
-    c.column("begins", SmallInteger()),  # waits from this step on lie ahead when it closes
+    c.small("step"),
+    c.small("begins"),  # waits from this step on lie ahead when it closes
     c.text("channel"),
     c.sealed("key_hash"),
-    c.column("windows", SmallInteger()),  # it has waited for with too few items, this one included
+    c.small("windows"),  # it has waited for with too few items, this one included
     c.at("opened_at"),
     c.at("closes_at"),
     c.at("closed_at", **NULL),
@@ -423,30 +355,18 @@ digest_buckets = c.table(
         "channel",
         "key_hash",
         unique=True,
-        sqlite_where=text("closed_at IS NULL"),
-        postgresql_where=text("closed_at IS NULL"),
+        where="closed_at IS NULL",
     ),
     # what is due to close
-    Index(
-        "digest_due",
-        "closes_at",
-        sqlite_where=text("closed_at IS NULL"),
-        postgresql_where=text("closed_at IS NULL"),
-    ),
+    Index("digest_due", "closes_at", where="closed_at IS NULL"),
     # the digest behind a notification
-    Index(
-        "digest_closed",
-        "project",
-        "notification_id",
-        sqlite_where=text("notification_id IS NOT NULL"),
-        postgresql_where=text("notification_id IS NOT NULL"),
-    ),
+    Index("digest_closed", "project", "notification_id", where="notification_id IS NOT NULL"),
 )
 
 # --- limits, embedded -------------------------------------------------------------------------------------------------
 
 #: The last sends that a cap counts, packed as in `clarion.limits.rolling`; type and channel as in `Counter`.
-cap_counters = c.table(
+cap_counters = Table(
     "cap_counters",
     c.project(**KEY),
     c.text("recipient", **KEY),
@@ -457,7 +377,7 @@ cap_counters = c.table(
 
 # --- layer 3: how providers stand, for all workers --------------------------------------------------------------------
 
-provider_states = c.table(
+provider_states = Table(
     "provider_states",
     c.text("name", **KEY),
     c.text("state"),  # healthy, demoted or probing
@@ -473,7 +393,7 @@ provider_states = c.table(
 # --- layer 3: what providers said too early ---------------------------------------------------------------------------
 
 #: Receipts whose delivery's outcome isn't stored yet. They hold no address.
-early_receipts = c.table(
+early_receipts = Table(
     "early_receipts",
     c.ident("id", **KEY),  # derived from what it says: told twice, it is kept once
     c.text("provider"),
@@ -491,7 +411,7 @@ early_receipts = c.table(
 # --- layer 3: what providers keep here --------------------------------------------------------------------------------
 
 #: Webhook endpoints whose last attempts all failed; a success takes the row away (`clarion.deliveries.endpoints`).
-failing_endpoints = c.table(
+failing_endpoints = Table(
     "failing_endpoints",
     c.project(**KEY),
     c.ident("contact_id", **KEY),
@@ -501,7 +421,7 @@ failing_endpoints = c.table(
     Index("failing_endpoints_last", "last_at"),  # what is over, to be cleared
 )
 
-outbox = c.table(
+outbox = Table(
     "outbox",
     c.project(**KEY),
     c.ident("id", **KEY),  # derived from the delivery: capturing twice stores once
@@ -515,41 +435,44 @@ outbox = c.table(
 # --- the ledger and its read models -----------------------------------------------------------------------------------
 
 
-def _facts(name: str, by_time: str | None = None) -> Table:
-    return c.table(
+def _facts(name: str, *more: Index, by_time: str | None = None) -> Table:
+    return Table(
         name,
         # The order in which facts may be read: on PostgreSQL a reader stays below every running transaction's xid.
-        c.column("xid", BigInteger(), **KEY, autoincrement=False),
-        c.column("position", BigInteger(), **KEY, autoincrement=False),
+        c.big("xid", **KEY),
+        c.big("position", **KEY),
         c.project(),
-        c.at("at", primary_key=by_time is not None),  # a key has to hold what its table is partitioned by
+        c.at("at", key=by_time is not None),  # a key has to hold what its table is partitioned by
         c.text("kind"),
-        c.column("version", SmallInteger()),
+        c.small("version"),
         c.ident("subject", **NULL),
         c.text("recipient", **NULL),
         c.text("detail"),
         Index(f"{name}_subject", "project", "subject"),  # timelines
+        *more,
         by_time=by_time,
     )
 
 
 facts_operational = _facts("facts_operational", by_time="at")
-facts_record = _facts("facts_record")
-Index("facts_record_recipient", facts_record.c.project, facts_record.c.recipient)  # a person's consent record
+facts_record = _facts(
+    "facts_record",
+    Index("facts_record_recipient", "project", "recipient"),  # a person's consent record
+)
 
-checkpoints = c.table(
+checkpoints = Table(
     "checkpoints",
     c.text("projector", **KEY),
     c.text("stream", **KEY),
-    c.column("xid", BigInteger()),
-    c.column("position", BigInteger()),
+    c.big("xid"),
+    c.big("position"),
     c.at("updated_at"),
 )
 
 #: Where retention has cut a stream: facts before `at` are gone or going; what projections made of them stays.
-baselines = c.table("baselines", c.text("stream", **KEY), c.at("at"))
+baselines = Table("baselines", c.text("stream", **KEY), c.at("at"))
 
-daily_stats = c.table(
+daily_stats = Table(
     "daily_stats",
     c.project(**KEY),
     c.text("day", **KEY),  # UTC, 2027-03-14
@@ -558,15 +481,18 @@ daily_stats = c.table(
     c.text("provider", **KEY),
     c.text("state", **KEY),
     c.text("reason", **KEY),
-    c.column("count", BigInteger()),
+    c.big("count"),
 )
 
-provider_history = c.table(
+provider_history = Table(
     "provider_history",
     c.project(**KEY),
     c.text("provider", **KEY),
     c.at("minute", **KEY),  # ms of its start
     c.text("outcome", **KEY),
-    c.column("count", BigInteger()),
-    c.column("took_ms", BigInteger()),  # summed
+    c.big("count"),
+    c.big("took_ms"),  # summed
 )
+
+#: Tables that are partitioned by time on PostgreSQL, and the column that says when.
+PARTITIONED = {table.name: table.by_time for table in TABLES.values() if table.by_time is not None}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import jsonschema_rs
+from typing import TYPE_CHECKING, Any
 
 from clarion.model.errors import Invalid
 from clarion.model.workflow import Workflow
 from clarion.workflows.problems import shown
+
+if TYPE_CHECKING:  # else only whoever has schemas pays for the engine's memory
+    import jsonschema_rs
 
 #: Validators by the identity of their schema; each entry holds its schema, so that the identity stays its own.
 _kept: dict[int, tuple[dict[str, Any], jsonschema_rs.Validator]] = {}
@@ -20,6 +21,8 @@ def compile_schema(schema: dict[str, Any]) -> jsonschema_rs.Validator:
 
     Patterns run on an engine that can't be made to backtrack, values don't show in messages.
     """
+    import jsonschema_rs
+
     try:
         return jsonschema_rs.validator_for(
             schema, offline=True, mask="the value", pattern_options=jsonschema_rs.RegexOptions()

@@ -12,9 +12,8 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from starlette.responses import Response
 
-from clarion.clock import rfc3339
 from clarion.directory import forms
-from clarion.directory.consent import Change, consent_of
+from clarion.directory.consent import TOGETHER, consent_of, shown
 from clarion.directory.views import is_known
 from clarion.model.errors import Invalid, NotFound
 from clarion.storage.ledger import START, Place
@@ -23,8 +22,6 @@ from clarion.web.shapes import Cursor, Limit, page, read_cursor, write_cursor
 
 router = APIRouter(tags=["preferences"])
 
-#: Entries that an export reads at once.
-TOGETHER = 500
 _COLUMNS = ("at", "fact", "what", "by", "source", "detail")
 
 
@@ -48,18 +45,6 @@ async def get_consent(
         return StreamingResponse(_csv(app, project, who), media_type="text/csv", headers=disposition)
     following = write_cursor(*found[limit - 1].place) if len(found) > limit else None
     return page([shown(change) for change in found], limit, following)
-
-
-def shown(change: Change) -> dict[str, Any]:
-    """An entry as the API and `clarion consent --json` give it."""
-    return {
-        "at": rfc3339(change.at),
-        "fact": change.fact,
-        "what": change.sentence,
-        "by": change.by,
-        "source": change.source,
-        "detail": change.detail,
-    }
 
 
 def _place(cursor: str | None) -> Place:
