@@ -16,7 +16,7 @@ from clarion.clock import Clock, monotonic
 from clarion.deliveries.dispatch import Dispatcher
 from clarion.engine.lanes import Chore, Lanes
 from clarion.engine.scheduler import Scheduler
-from clarion.engine.sweeper import Sweeper
+from clarion.engine.sweeper import RECOVER, Sweeper
 from clarion.engine.work import Deciding, Duties, Work
 from clarion.engine.workers import HEARTBEAT, Workers
 from clarion.model.errors import Misconfigured
@@ -65,6 +65,7 @@ class EmbeddedEngine:
         for name, step, beat in (
             ("schedule", self._schedule, TICK),
             ("heartbeat", self._workers.beat, HEARTBEAT / 1000),
+            ("recover leases", self._sweeper.recover_leases, RECOVER),
             ("sweep", self._sweeper.sweep, SWEEP),
             ("project", self._projections.catch_up_all, PROJECT),
             ("hold the lock", self._hold_lock, HOLD),

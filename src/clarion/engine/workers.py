@@ -8,6 +8,7 @@ from clarion.storage import Database, Lane, Tx, tables
 
 HEARTBEAT = 2 * SECOND
 DEAD_AFTER = 8 * SECOND
+LATEST = (1 << 63) - 1  #: after every heartbeat
 
 
 class Workers:
@@ -56,15 +57,25 @@ class Workers:
         await self._db.write(lambda tx: tx.run("DELETE FROM workers WHERE id = :id", id=self.id))
 
 
+_SILENT = "id <> :mine AND heartbeat_at < :limit"
+_LEFT = "deliveries WHERE state = 'sending' AND lease NOT IN (SELECT id FROM workers)"
+
+
+def _limit(now: int, alone: bool) -> int:
+    """Before when the last heartbeat of the dead was; whoever is `alone` knows that all others are dead."""
+    return LATEST if alone else now - DEAD_AFTER
+
+
+async def any_dead(tx: Tx, now: int, mine: Id, alone: bool) -> bool:
+    """Whether `bury_dead` has something to do; cheap."""
+    row = await tx.first(
+        f"SELECT EXISTS (SELECT 1 FROM workers WHERE {_SILENT}) OR EXISTS (SELECT 1 FROM {_LEFT})",  # nosec B608  # constants
+        mine=mine, limit=_limit(now, alone),
+    )  # fmt: skip
+    return bool(row and row[0])
+
+
 async def bury_dead(tx: Tx, now: int, mine: Id, alone: bool) -> list[Id]:
     """Removes workers without a heartbeat (if this one is `alone`: all others); gives the leases that nobody holds."""
-    if alone:
-        await tx.run("DELETE FROM workers WHERE id <> :mine", mine=mine)
-    else:
-        await tx.run(
-            "DELETE FROM workers WHERE heartbeat_at < :limit AND id <> :mine", limit=now - DEAD_AFTER, mine=mine
-        )
-    rows = await tx.fetch(
-        "SELECT DISTINCT lease FROM deliveries WHERE state = 'sending' AND lease NOT IN (SELECT id FROM workers)"
-    )
-    return [bytes(row["lease"]) for row in rows]
+    await tx.run(f"DELETE FROM workers WHERE {_SILENT}", mine=mine, limit=_limit(now, alone))  # nosec B608  # constants
+    return [bytes(row["lease"]) for row in await tx.fetch(f"SELECT DISTINCT lease FROM {_LEFT}")]  # nosec B608

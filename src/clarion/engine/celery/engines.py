@@ -9,7 +9,7 @@ import structlog
 from clarion.engine.celery.announcer import Announcer
 from clarion.engine.lanes import LITTLE, Chore, Lanes
 from clarion.engine.scheduler import Scheduler
-from clarion.engine.sweeper import Sweeper
+from clarion.engine.sweeper import RECOVER, Sweeper
 from clarion.engine.work import Duties, Work
 from clarion.engine.workers import HEARTBEAT, Workers
 from clarion.model.errors import Unavailable
@@ -135,6 +135,7 @@ class SchedulerEngine:
         self._lanes.beating("lead", self._lead, LEAD)
         self._lanes.beating("heartbeat", self._workers.beat, HEARTBEAT / 1000)
         self._lanes.beating("schedule", self._leading(self._schedule), TICK)
+        self._lanes.beating("recover leases", self._leading(self._sweeper.recover_leases), RECOVER)
         self._lanes.beating("sweep", self._leading(self._sweeper.sweep), SWEEP)
         self._lanes.beating("project", self._leading(self._projections.catch_up_all), PROJECT)
         for name, step, beat in self._chores:
