@@ -51,7 +51,9 @@ from clarion.engine.workers import Workers
 from clarion.events import holding
 from clarion.events.accept import Acceptance, Accepted, AcceptEvents, GroupCommit
 from clarion.events.cancelling import CancelEvent, Cancelling
+from clarion.events.counting import EventCounts
 from clarion.events.door import Door
+from clarion.events.reading import event_with_counts
 from clarion.inbox.acts import Act, Acted, ReadAll, TouchNotifications, read_all, touch
 from clarion.inbox.live import LiveInboxes
 from clarion.inbox.store import InboxStore
@@ -174,6 +176,7 @@ class Clarion:
         self.door = Door(self.catalogue.for_type, check_data, self.catalogue.known_types, self.catalogue.refresh)
         self._commit = GroupCommit(db, self.bus, clock, self._announce_events)
         self.accept = self._commit.accept
+        self._counts = EventCounts(db, clock)
         self.admin_key: str | None = None  #: made at this start, to be shown once
 
     # --- the one table of commands ------------------------------------------------------------------------------------
@@ -358,11 +361,16 @@ class Clarion:
         """Stops working, ends connections."""
         if self.engine is not None:
             await self.engine.stop()
+        await self._counts.close()
         for provider in self.providers.values():
             await provider.aclose()
         await self.http.aclose()
         await self.limits.close()
         await self.db.close()
+
+    async def event(self, project: int, event: Id, wait: bool = False) -> dict[str, Any]:
+        """An event with its counts; `wait`: for exact ones, however large it is. Raises NotFound."""
+        return await event_with_counts(self.db, self._counts, project, event, wait)
 
     async def cancel(self, project: int, event: Id) -> int:
         """Cancels what of an event hasn't been sent; gives the number of deliveries and undecided recipients."""

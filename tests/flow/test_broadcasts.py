@@ -7,7 +7,6 @@ from typing import Any
 
 from clarion.directory.topics import Subscribe
 from clarion.events.holding import BITE, HoldEvent
-from clarion.events.reading import event_with_counts
 from clarion.model.ids import Id
 from tests.composed import PROJECT, Installation
 
@@ -26,7 +25,7 @@ async def crowd(clarion: Installation) -> list[str]:
 
 
 async def shown(clarion: Installation, event: Id) -> dict[str, Any]:
-    return await clarion.clarion.db.read(lambda tx: event_with_counts(tx, PROJECT, event))
+    return await clarion.clarion.event(PROJECT, event)
 
 
 async def pause(clarion: Installation, event: Id) -> bool:

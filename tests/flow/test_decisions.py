@@ -9,7 +9,6 @@ from typing import Any
 from clarion.decisions import rules
 from clarion.directory.preferences import PreferenceChange, SetPreferences, preferences_of
 from clarion.directory.topics import Subscribe
-from clarion.events.reading import event_with_counts
 from clarion.model.decision import Context
 from clarion.model.events import shard_size
 from tests.composed import PROJECT, Installation, outcomes
@@ -39,7 +38,7 @@ async def test_a_topic_reaches_everybody_who_was_there_before_the_event(clarion:
     # Then everybody is told once, and the late one isn't
     assert Counter(n["recipient"] for n in found) == Counter(people)
     assert Counter(m.recipient for m in clarion.providers["first"].sent) == Counter(people)
-    counts = await clarion.clarion.db.read(lambda tx: event_with_counts(tx, PROJECT, event))
+    counts = await clarion.clarion.event(PROJECT, event)
     assert (counts["recipients"], counts["decided"], counts["notifications"]) == (2_345, 2_345, 2_345)
     assert counts["deliveries"] == {"sent": 2_345}
     size = shard_size(clarion.clarion.db.dialect)
@@ -57,7 +56,7 @@ async def test_a_topic_without_subscribers_is_decided_with_nobody(clarion: Insta
     await clarion.workflow("news", MAIL)
     event = await clarion.event("news", topic="empty", data={"n": 1})
     assert await clarion.settled(event) == []
-    counts = await clarion.clarion.db.read(lambda tx: event_with_counts(tx, PROJECT, event))
+    counts = await clarion.clarion.event(PROJECT, event)
     assert (counts["status"], counts["recipients"]) == ("decided", 0)
 
 
@@ -177,7 +176,7 @@ async def test_a_scheduled_event_can_be_cancelled(clarion: Installation) -> None
         "ada": ("cancelled", "cancelled"),
         "bob": ("cancelled", "cancelled"),
     }
-    counts = await clarion.clarion.db.read(lambda tx: event_with_counts(tx, PROJECT, event))
+    counts = await clarion.clarion.event(PROJECT, event)
     assert counts["status"] == "cancelled"
     assert clarion.providers["first"].sent == []
 

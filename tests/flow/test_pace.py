@@ -33,7 +33,7 @@ async def test_no_second_holds_more_than_the_rate_allows(
 
         # When all are sent
         assert {d["state"] for n in found for d in n["deliveries"]} == {"sent"}
-        kept = await clarion.clarion.db.read(
+        kept, _ = await clarion.clarion.db.read(
             lambda tx: clarion.clarion.outbox.page(tx, PROJECT, "sms", None, None, 200)
         )
         instants = sorted(k["at"] for k in kept)

@@ -13,7 +13,6 @@ from clarion.cli.context import Context
 from clarion.cli.printing import AsJson, out, progress, say_json
 from clarion.clock import rfc3339
 from clarion.events.holding import HoldEvent
-from clarion.events.reading import event_with_counts
 from clarion.model import ids
 from clarion.model.errors import Invalid
 
@@ -88,8 +87,8 @@ def cancel(context: typer.Context, event_id: EventId, project: Project = "defaul
 
 
 async def _read(clarion: Clarion, project: int, event: ids.Id) -> dict[str, Any]:
-    found = await clarion.db.read(lambda tx: event_with_counts(tx, project, event))
-    times = ("accepted_at", "send_at", "expires_at", "paused_at")
+    found = await clarion.event(project, event, wait=True)
+    times = ("accepted_at", "send_at", "expires_at", "paused_at", "counted_at")
     return {**found, **{name: rfc3339(found[name]) for name in times}}
 
 

@@ -15,8 +15,9 @@ from clarion.model.errors import NotFound
 from clarion.model.ids import Id
 from clarion.model.words import SENTENCES, DeliveryState, Reason
 from clarion.storage import Row, Tx
+from clarion.storage.database import Dialect
 from clarion.storage.ledger import timeline as facts_of
-from clarion.storage.spans import deliveries_of
+from clarion.storage.spans import deliveries_of, has_delivery
 
 _DELIVERY = (
     "d.project, d.id, d.notification_id, d.step, d.channel, d.provider, d.state, d.reason, d.due_at, d.settled_at, "
@@ -24,8 +25,8 @@ _DELIVERY = (
 )
 #: Items of a digest that its own page lists.
 MOST_ITEMS = 100
-#: Notifications that one look of a filtered list passes over at most before it answers with what it has.
-MOST_LOOKS = 20
+#: Notifications that a page may pass over which a filter without an index doesn't want.
+MOST_PASSED = 10_000
 
 
 async def notification(tx: Tx, project: int, wanted: Id) -> dict[str, Any]:
@@ -44,36 +45,55 @@ async def notification(tx: Tx, project: int, wanted: Id) -> dict[str, Any]:
 async def notifications(
     tx: Tx, project: int, filters: dict[str, Any], before: Id | None, most: int
 ) -> tuple[list[dict[str, Any]], Id | None]:
-    """A page, newest first, and where the next one goes on. Filters: recipient, event (id), workflow, state."""
-    found: list[dict[str, Any]] = []
-    for _ in range(MOST_LOOKS):
-        rows = await tx.fetch(_list_text(filters, before), **_values(project, filters, before), most=most + 1)
-        shown = await _with_deliveries(tx, rows[:most])
-        state = filters.get("state")
-        found += [n for n in shown if state is None or any(d["state"] == state for d in n["deliveries"])]
-        before = bytes(rows[most - 1]["id"]) if len(rows) > most else None
-        if before is None or len(found) >= most:
-            break
-    if len(found) > most:
-        before = found[most - 1]["id"]
-    return found[:most], before
+    """A page, newest first, and where the next one goes on. Filters: recipient, event (id), workflow, state.
 
-
-def _list_text(filters: dict[str, Any], before: Id | None) -> str:
-    wheres = ["project = :project"]
-    if filters.get("event") is not None:
-        wheres.append("id >= :first AND id <= :last AND event_id = :event")
-    wheres += [f"{name} = :{name}" for name in ("recipient", "workflow") if filters.get(name) is not None]
-    if before is not None:
-        wheres.append("id < :before")
-    return f"SELECT * FROM notifications WHERE {' AND '.join(wheres)} ORDER BY id DESC LIMIT :most"  # nosec B608
-
-
-def _values(project: int, filters: dict[str, Any], before: Id | None) -> dict[str, Any]:
+    No index serves workflow and state: a page looks at up to `MOST_PASSED` notifications, and may hold less than
+    `most` though there is a next one.
+    """
     values = {"project": project, "before": before, **filters}
     if filters.get("event") is not None:
         values["first"], values["last"] = ids.span(filters["event"], 8)
-    return values
+    there = _there(filters, before)
+    after: Id | None = None
+    if wanted := _wanted(filters, tx.dialect):
+        looked = f"SELECT * FROM notifications WHERE {there} ORDER BY id DESC LIMIT :passed"  # nosec B608
+        text = f"SELECT n.* FROM ({looked}) n WHERE {wanted} ORDER BY n.id DESC LIMIT :most"  # nosec B608
+        rows = await tx.fetch(text, **values, passed=MOST_PASSED, most=most + 1)
+        if len(rows) <= most:
+            last = await tx.first(
+                f"SELECT id FROM notifications WHERE {there} ORDER BY id DESC LIMIT 1 OFFSET :passed",  # nosec B608
+                **values,
+                passed=MOST_PASSED - 1,
+            )
+            after = None if last is None else bytes(last["id"])
+    else:
+        text = f"SELECT * FROM notifications WHERE {there} ORDER BY id DESC LIMIT :most"  # nosec B608
+        rows = await tx.fetch(text, **values, most=most + 1)
+    if len(rows) > most:
+        after = bytes(rows[most - 1]["id"])
+    return await _with_deliveries(tx, rows[:most]), after
+
+
+def _there(filters: dict[str, Any], before: Id | None) -> str:
+    """What an index finds."""
+    wheres = ["project = :project"]
+    if filters.get("event") is not None:
+        wheres.append("id >= :first AND id <= :last AND event_id = :event")
+    if filters.get("recipient") is not None:
+        wheres.append("recipient = :recipient")
+    if before is not None:
+        wheres.append("id < :before")
+    return " AND ".join(wheres)
+
+
+def _wanted(filters: dict[str, Any], dialect: Dialect) -> str:
+    """What has to be looked at one by one, of the notification `n`."""
+    wheres = []
+    if filters.get("workflow") is not None:
+        wheres.append("n.workflow = :workflow")
+    if filters.get("state") is not None:
+        wheres.append(has_delivery("d.state = :state", dialect))
+    return " AND ".join(wheres)
 
 
 async def _with_deliveries(tx: Tx, rows: Sequence[Row]) -> list[dict[str, Any]]:

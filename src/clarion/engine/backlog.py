@@ -16,9 +16,17 @@ from clarion.storage import Database, Tx
 #: Rows counted of one kind; "at least so many" beyond.
 MOST = 50_000
 
-_SHARDS = "shards WHERE done = :no AND priority = :priority AND due_at <= :now"
+#: By dialect: as the partial index says it, so that no plan passes it by.
+_SHARDS = {
+    dialect: f"shards WHERE {undone} AND priority = :priority AND due_at <= :now"
+    for dialect, undone in (("postgresql", "NOT done"), ("sqlite", "done = 0"))
+}
 _DELIVERIES = "deliveries WHERE state = 'pending' AND provider = :provider AND priority = :priority AND due_at <= :now"
 _REVIEWS = "deliveries WHERE state = 'deferred' AND due_at <= :now"
+_DIGESTS = (
+    "(SELECT closes_at AS due_at FROM digest_buckets WHERE closed_at IS NULL) AS digests WHERE due_at <= :now"
+)
+_PARKED = "parked"
 _SENDING = "deliveries WHERE state = 'sending'"
 _ABANDONED = f"{_SENDING} AND lease NOT IN (SELECT id FROM workers WHERE heartbeat_at > :alive)"  # nosec B608  # constants
 _UNKNOWN = "deliveries WHERE state = 'unknown'"
@@ -30,7 +38,7 @@ def _counted(rows: str) -> str:
 
 _STATES = (
     f"SELECT ({_counted(_SENDING)}) AS sending, ({_counted(_ABANDONED)}) AS abandoned, "
-    f"({_counted(_UNKNOWN)}) AS unknown"
+    f"({_counted(_UNKNOWN)}) AS unknown, ({_counted(_PARKED)}) AS parked"
 )
 
 
@@ -51,9 +59,11 @@ class Backlog(NamedTuple):
     shards: dict[Priority, Waiting]  #: to be decided
     deliveries: dict[tuple[str, Priority], Waiting]  #: to be sent, by provider
     reviews: Waiting  #: deferred ones whose time has come, to be decided again
+    digests: Waiting  #: those whose window is over, to be closed
     sending: int  #: under a lease
     abandoned: int  #: of those: under the lease of a worker that is dead
     unknown: int  #: sent, perhaps
+    parked: int  #: failed five times, and waits for a person
     workers: dict[str, int]  #: alive, by kind
 
 
@@ -68,16 +78,18 @@ async def backlog(db: Database, providers: Sequence[str], now: int) -> Backlog:
             "SELECT kind, count(*) AS n FROM workers WHERE heartbeat_at > :alive GROUP BY kind", alive=alive
         )
         return Backlog(
-            {p: await _waiting(tx, _SHARDS, no=False, priority=int(p), now=now) for p in Priority},
+            {p: await _waiting(tx, _SHARDS[tx.dialect], priority=int(p), now=now) for p in Priority},
             {
                 (name, p): await _waiting(tx, _DELIVERIES, provider=name, priority=int(p), now=now)
                 for name in providers
                 for p in Priority
             },
             await _waiting(tx, _REVIEWS, now=now),
+            await _waiting(tx, _DIGESTS, now=now),
             states["sending"],
             states["abandoned"],
             states["unknown"],
+            states["parked"],
             {row["kind"]: row["n"] for row in workers},
         )
 

@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from clarion.events.counting import Counted, EventCounts
 from clarion.model import ids
 from clarion.model.errors import NotFound
 from clarion.model.ids import Id
 from clarion.model.words import DeliveryState
-from clarion.storage import Row, Tx
+from clarion.storage import Database, Row, Tx
 
-_BETWEEN = "d.project = :project AND d.id >= :first AND d.id <= :last"
-_OF_EVENT = (
-    "JOIN notifications n ON n.project = d.project AND n.id = d.notification_id "
-    f"WHERE {_BETWEEN} AND n.event_id = :event"
-)
 _MOVING = (DeliveryState.PENDING.value, DeliveryState.SENDING.value)
-_COUNTS = "SELECT d.state, count(*) AS n FROM deliveries d " + _OF_EVENT + " GROUP BY d.state"  # nosec B608
+_DECIDED = (
+    "SELECT count(*) AS shards, coalesce(sum(CASE WHEN done THEN 1 ELSE 0 END), 0) AS done, "
+    "coalesce(sum(recipients), 0) AS recipients, coalesce(sum(decided), 0) AS decided, "
+    "coalesce(sum(notifications), 0) AS notifications, "
+    "coalesce(sum(CASE WHEN members IS NULL AND upto IS NULL THEN 1 ELSE 0 END), 0) AS uncut "
+    "FROM shards WHERE project = :project AND event_id = :id"
+)
 
 
-async def event_with_counts(tx: Tx, project: int, event: Id) -> dict[str, Any]:
-    """An event as `GET /v1/events/{id}` shows it, with its live counts. Raises NotFound."""
-    row = await tx.first("SELECT * FROM events WHERE project = :project AND id = :id", project=project, id=event)
-    if row is None:
+async def event_with_counts(
+    db: Database, counts: EventCounts, project: int, event: Id, wait: bool = False
+) -> dict[str, Any]:
+    """An event as `GET /v1/events/{id}` shows it, with its live counts. Raises NotFound.
+
+    `wait`: for exact counts of a large one, however long it takes.
+    """
+
+    async def work(tx: Tx) -> tuple[Row | None, Row | None]:
+        row = await tx.first("SELECT * FROM events WHERE project = :project AND id = :id", project=project, id=event)
+        return row, await tx.first(_DECIDED, project=project, id=event)
+
+    row, shards = await db.read(work)
+    if row is None or shards is None:
         raise NotFound("no event has this id in this project")
-    shards = await tx.first(
-        "SELECT count(*) AS shards, coalesce(sum(CASE WHEN done THEN 1 ELSE 0 END), 0) AS done, "
-        "coalesce(sum(recipients), 0) AS recipients, coalesce(sum(decided), 0) AS decided, "
-        "coalesce(sum(notifications), 0) AS notifications, "
-        "coalesce(sum(CASE WHEN members IS NULL AND upto IS NULL THEN 1 ELSE 0 END), 0) AS uncut "
-        "FROM shards WHERE project = :project AND event_id = :id",
-        project=project,
-        id=event,
-    )
-    assert shards is not None
-    first, last = ids.span(event, 8)
-    counts = await tx.fetch(_COUNTS, project=project, first=first, last=last, event=event)
-    deliveries = {c["state"]: c["n"] for c in counts}
+    decided = shards["done"] == shards["shards"]
+    counted = await counts.of(project, event, int(shards["notifications"]), decided, wait)
     return {
         "id": ids.show(ids.EVENT, event),
         "type": row["type"],
@@ -50,14 +50,17 @@ async def event_with_counts(tx: Tx, project: int, event: Id) -> dict[str, Any]:
         "recipients": int(shards["recipients"]),
         "decided": int(shards["decided"]),
         "notifications": int(shards["notifications"]),
-        "deliveries": deliveries,
+        "deliveries": dict(counted.states),
+        "counted_at": counted.at,
+        "estimated": not counted.exact,
         "paused_at": row["held_at"],
-        "progress": _progress(row, shards, deliveries),
+        "progress": _progress(row, shards, counted),
     }
 
 
-def _progress(event: Row, shards: Row, deliveries: Mapping[str, int]) -> dict[str, Any]:
+def _progress(event: Row, shards: Row, counts: Counted) -> dict[str, Any]:
     """How far an event has come, for whoever waits for it. `of` is null while its audience is still being counted."""
+    deliveries = counts.states
     counted = not shards["uncut"] or event["cancelled_at"] is not None
     moving = sum(n for state, n in deliveries.items() if state in _MOVING)
     waiting = deliveries.get(DeliveryState.DEFERRED.value, 0)
@@ -68,7 +71,7 @@ def _progress(event: Row, shards: Row, deliveries: Mapping[str, int]) -> dict[st
     elif shards["done"] < shards["shards"]:
         phase = "deciding" if counted else "counting"
     else:
-        phase = "delivering" if moving else "waiting" if waiting else "done"
+        phase = "delivering" if moving or not counts.whole else "waiting" if waiting else "done"
     return {
         "phase": phase,
         "decided": int(shards["decided"]),

@@ -66,11 +66,12 @@ class Projections:
     async def catch_up(self, name: str, progress: Progress | None = None) -> int:
         """Applies one projection's facts until it has none left; gives their number. Raises NotFound."""
         projector, done = self._named(name), 0
+        known = 0 if progress is None else (await self._lag(projector)).facts
         [(_, before)] = await self._stand([projector])
         while True:
             done += await self._step(before, [projector])
             if progress is not None:
-                progress(done, done + (await self._lag(projector)).facts)
+                progress(done, max(done, known))  # counted once: it may be millions
             [(_, after)] = await self._stand([projector])
             if after == before:
                 return done

@@ -6,9 +6,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from clarion.model.ids import Id, span
-from clarion.storage.database import Row, Tx
+from clarion.storage.database import Dialect, Row, Tx
 
 _ON = "d.project = s.project AND d.id >= s.first AND d.id <= s.last AND d.notification_id = s.notification"
+
+#: The last id that a delivery of the notification `n` may have.
+_LAST_OF = {
+    "postgresql": r"substr(n.id, 1, 12) || '\xffffffff'::bytea",
+    "sqlite": "CAST(substr(n.id, 1, 12) || x'ffffffff' AS BLOB)",
+}
+# PostgreSQL's planner would rather read all deliveries and join them by a hash: it looks for each notification instead
+# where a subquery has an offset.
+_EACH = " OFFSET 0"
 
 #: Of the row `d`: it went out, is about to, or may have gone out without anybody hearing the answer.
 SENT = (
@@ -34,7 +43,8 @@ async def deliveries_of(tx: Tx, columns: str, notifications: Iterable[tuple[int,
             "lasts": [span(n, 12)[1] for _, n in wanted],
             "ids": [n for _, n in wanted],
         }
-        text = f"SELECT {columns} FROM {source} JOIN deliveries d ON {_ON}{extra}"  # nosec B608
+        each = f"SELECT {columns} FROM deliveries d WHERE {_ON}{extra}{_EACH}"  # nosec B608
+        text = f"SELECT d.* FROM {source} CROSS JOIN LATERAL ({each}) d"  # nosec B608
         return await tx.fetch(text, **values)
     rows: list[Row] = []
     for start in range(0, len(wanted), 5_000):
@@ -51,3 +61,10 @@ async def deliveries_of(tx: Tx, columns: str, notifications: Iterable[tuple[int,
         )
         rows += await tx.fetch(text, **values)
     return rows
+
+
+def has_delivery(only: str, dialect: Dialect) -> str:
+    """SQL: whether the notification `n` has a delivery `d` of which `only` is true."""
+    mine = f"d.id >= substr(n.id, 1, 12) AND d.id <= {_LAST_OF[dialect]} AND d.notification_id = n.id"
+    each = _EACH if dialect == "postgresql" else ""
+    return f"EXISTS (SELECT 1 FROM deliveries d WHERE d.project = n.project AND {mine} AND {only}{each})"  # nosec B608

@@ -89,11 +89,13 @@ class Metrics(Collector):
         yield from _waiting(
             "clarion_review", "deferred deliveries whose time has come", (), {(): r.backlog.reviews}, r.now
         )
+        yield from _waiting("clarion_digest", "digests whose window is over", (), {(): r.backlog.digests}, r.now)
         yield _gauge("clarion_leases", "Deliveries being sent (at most 50000 are counted)", {(): r.backlog.sending})
         yield _gauge(
             "clarion_leases_abandoned", "Of those: under the lease of a dead worker", {(): r.backlog.abandoned}
         )
         yield _gauge("clarion_unknown", "Deliveries with an unknown outcome", {(): r.backlog.unknown})
+        yield _gauge("clarion_parked", "Work that failed five times and waits for a person", {(): r.backlog.parked})
         workers: dict[tuple[str, ...], float] = {(kind,): n for kind, n in r.backlog.workers.items()}
         yield _gauge("clarion_workers", "Processes at work that gave a sign of life", workers, ("kind",))
         lags: dict[tuple[str, ...], float] = {(name,): age for name, age in r.lags.items()}

@@ -14,7 +14,6 @@ from clarion.clock import rfc3339
 from clarion.events.accept import Accepted, Entry
 from clarion.events.holding import HoldEvent
 from clarion.events.intake import Draft, check_size, draft_of_batch_item, read_cloud_event, read_event, split_batch
-from clarion.events.reading import event_with_counts
 from clarion.model import ids
 from clarion.model.errors import Invalid, TooLarge, Unavailable
 from clarion.web.access import App, Caller, Project, caller, clarion_of, project
@@ -126,10 +125,13 @@ HOT = {
 
 @router.get("/v1/events/{id}")
 async def get_event(id: str, app: App, project: Project, caller: Caller) -> dict[str, Any]:
-    """An event with its live counts."""
-    event = read_id(ids.EVENT, id)
-    found = await app.db.read(lambda tx: event_with_counts(tx, project, event))
-    for name in ("accepted_at", "send_at", "expires_at", "paused_at"):
+    """An event with its live counts.
+
+    A large event's deliveries are counted behind the call: `counted_at` says when, and `estimated` that a first count
+    isn't through yet.
+    """
+    found = await app.event(project, read_id(ids.EVENT, id))
+    for name in ("accepted_at", "send_at", "expires_at", "paused_at", "counted_at"):
         found[name] = rfc3339(found[name])
     return found
 

@@ -10,9 +10,10 @@ from clarion.clock import rfc3339
 from clarion.deliveries import notifications as reading
 from clarion.model import ids
 from clarion.model.errors import Invalid
+from clarion.model.ids import Id
 from clarion.model.words import Channel, DeliveryState
 from clarion.web.access import App, Caller, Project
-from clarion.web.shapes import Cursor, Limit, page, read_cursor, read_id, write_cursor
+from clarion.web.shapes import Cursor, Limit, read_cursor, read_id, write_cursor
 
 router = APIRouter(tags=["notifications"])
 
@@ -40,7 +41,7 @@ async def list_notifications(
     items, following = await app.db.read(lambda tx: reading.notifications(tx, project, filters, before, limit))
     return {
         "items": [_shown(item) for item in items],
-        "next": None if following is None else write_cursor(following.hex()),
+        "next": _next(following),
     }
 
 
@@ -109,7 +110,10 @@ async def list_outbox(
 ) -> dict[str, Any]:
     """What the `capture` provider keeps for channels without a provider, newest first."""
     before = _before(cursor)
-    items = await app.db.read(lambda tx: app.outbox.page(tx, project, channel, recipient, before, limit + 1))
-    following = write_cursor(items[limit - 1]["id"].hex()) if len(items) > limit else None
+    items, following = await app.db.read(lambda tx: app.outbox.page(tx, project, channel, recipient, before, limit))
     shown = [{**i, "id": ids.show(ids.OUTBOX, i["id"]), "at": rfc3339(i["at"])} for i in items]
-    return page(shown, limit, following)
+    return {"items": shown, "next": _next(following)}
+
+
+def _next(after: Id | None) -> str | None:
+    return None if after is None else write_cursor(after.hex())
