@@ -23,9 +23,7 @@ _SHARDS = {
 }
 _DELIVERIES = "deliveries WHERE state = 'pending' AND provider = :provider AND priority = :priority AND due_at <= :now"
 _REVIEWS = "deliveries WHERE state = 'deferred' AND due_at <= :now"
-_DIGESTS = (
-    "(SELECT closes_at AS due_at FROM digest_buckets WHERE closed_at IS NULL) AS digests WHERE due_at <= :now"
-)
+_DIGESTS = "(SELECT closes_at AS due_at FROM digest_buckets WHERE closed_at IS NULL) AS digests WHERE due_at <= :now"
 _PARKED = "parked"
 _SENDING = "deliveries WHERE state = 'sending'"
 _ABANDONED = f"{_SENDING} AND lease NOT IN (SELECT id FROM workers WHERE heartbeat_at > :alive)"  # nosec B608  # constants
