@@ -20,7 +20,6 @@ from clarion.model import ids
 from clarion.settings import load
 from clarion.storage.database import Row
 from clarion.storage.postgres import PostgresTx
-from clarion.storage.statements import Statement
 from tests.web.conftest import ADMIN_KEY, Api
 
 MANY = 30_000  #: notifications of a broadcast; as many small events
@@ -129,7 +128,7 @@ def explained(clarion: Clarion, filled_url: str, monkeypatch: pytest.MonkeyPatch
     """Notes what is asked from now on."""
     found, fetch = Explained(filled_url), PostgresTx.fetch
 
-    async def noting(self: PostgresTx, statement: Statement, /, **values: Any) -> Any:
+    async def noting(self: PostgresTx, statement: str, /, **values: Any) -> Any:
         text, arguments = self._prepared(statement, values)
         found.sent[text] = arguments
         rows: list[Row] = [*await fetch(self, statement, **values)]
