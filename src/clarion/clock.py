@@ -15,6 +15,8 @@ SECOND = 1_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+#: When that is due which isn't due any more before a person says so (the end of the year 9999). Told as null.
+NEVER = 253_402_300_799_999
 
 
 class Clock(Protocol):
@@ -43,7 +45,7 @@ def monotonic() -> float:
 @lru_cache(maxsize=1024)  # all messages of an event tell the same instants
 def rfc3339(ms: int | None) -> str | None:
     """An instant as the API shows it: `2027-03-14T07:00:00.000Z`; None stays None."""
-    if ms is None:
+    if ms is None or ms >= NEVER:
         return None
     seconds, rest = divmod(ms, 1000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"

@@ -1,17 +1,25 @@
-"""Poison: a shard that can't be decided holds up nobody else, and is parked after five tries."""
+"""Poison: what can't be decided holds up nobody else, and is parked after five tries."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from clarion.clock import HOUR, MINUTE, rfc3339
 from clarion.decisions import driver, parking, shards
-from clarion.decisions.contexts import Contexts, EventRun
+from clarion.decisions.contexts import Contexts, EventRun, People
 from clarion.decisions.fairness import Turns
+from clarion.model.decision import Context
+from clarion.model.delivery import Outcome, accepted
+from clarion.model.jobs import DIGEST, REVIEW
+from clarion.model.words import OutcomeKind
+from clarion.model.workflow import Workflow
 from clarion.storage import Row, Tx
 from tests.composed import PROJECT, Installation, compose, outcomes
+from tests.flow.by_hand import by_hand
 
 MAIL = {"channel": "email", "subject": "{{ event.data.n }}", "text": "for {{ recipient.id }}"}
 
@@ -33,7 +41,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return found
 
     monkeypatch.setattr(Contexts, "_run", breaks)
-    monkeypatch.setattr(driver, "POSTPONED", 0)
+    monkeypatch.setattr(parking, "POSTPONED", 0)
     return held
 
 
@@ -58,7 +66,7 @@ async def test_a_shard_that_fails_is_parked_after_five_tries_and_goes_on_when_it
     (found,) = await parked()
     assert (found.event_id, found.error) == (bad, "Broken")
     (shard,) = await clarion.rows("SELECT tries FROM shards WHERE event_id = :e", e=bad)
-    assert shard["tries"] == driver.TRIES
+    assert shard["tries"] == parking.TRIES
 
     # When the cause is gone and it is let go on, it is decided
     poisoned.clear()
@@ -97,3 +105,79 @@ async def test_a_shard_that_ends_its_workers_goes_with_ever_fewer_others_and_is_
         assert not installation.providers["first"].sent
     finally:
         await installation.clarion.close()
+
+
+GATHERED = {"digest": {"key": "all", "mode": "fixed", "window": "10m"}, "preferences": {"email": {"max_per_hour": 100}}}
+
+
+async def test_a_deferred_delivery_and_a_digest_that_always_fail_are_parked_and_hold_up_nobody(
+    tmp_path: Path, environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with by_hand(tmp_path, environment) as hand:
+        installation = hand.installation
+        await installation.people("ada", "bob")
+        await installation.workflow("later", {"wait": "1h"}, MAIL)
+        await installation.workflow("gathered", MAIL, **GATHERED)
+
+        # Given messages to two people that wait, alone and in digests; and one person about whom code has a fault
+        later = {who: await hand.tell("later", who, data={"n": 1}) for who in ("ada", "bob")}
+        for who in ("ada", "bob"):
+            await hand.tell("gathered", who, data={"n": 1})
+        context = Contexts.context
+
+        def breaks(self: Contexts, run: EventRun, workflow: Workflow, people: People, who: str, **more: Any) -> Context:
+            if who == "ada":
+                raise Broken
+            return context(self, run, workflow, people, who, **more)
+
+        with monkeypatch.context() as fault:
+            fault.setattr(Contexts, "context", breaks)
+
+            # When their time comes
+            await hand.wait(HOUR + MINUTE)
+
+            # Then the other person is told, and what fails waits for somebody after five tries
+            assert sorted(await hand.states("bob"), key=str) == [
+                ("digested", "digest"),
+                ("pending", None),
+                ("pending", None),
+            ]
+            parked = await installation.clarion.db.read(lambda tx: parking.parked(tx, PROJECT, 10))
+            assert {(p.task.job, p.recipient, p.workflow, p.error) for p in parked} == {
+                (REVIEW, "ada", "later", "Broken"),
+                (DIGEST, "ada", "gathered", "Broken"),
+            }
+            assert {row["tries"] for row in await installation.rows("SELECT tries FROM parked")} == {parking.TRIES}
+            assert await installation.clarion.db.read(parking.count) == 2
+
+            # And is left alone
+            before = await installation.rows("SELECT tries FROM parked")
+            await hand.wait(HOUR)
+            assert await installation.rows("SELECT tries FROM parked") == before
+            (waiting,) = await installation.notifications(later["ada"])
+            assert [rfc3339(d["due_at"]) for d in waiting["deliveries"]] == [None]
+
+        # When the cause is gone and it is let go on, it is done
+        now = hand.clock.now()
+        assert await installation.clarion.db.write(lambda tx: parking.release(tx, PROJECT, now)) == 2
+        await hand.settle()
+        assert sorted(await hand.states("ada"), key=str) == sorted(await hand.states("bob"), key=str)
+        assert await installation.clarion.db.read(parking.count) == 0
+
+
+async def test_an_outcome_whose_words_cant_be_stored_is_stored_without_them_and_holds_up_no_other(
+    clarion: Installation,
+) -> None:
+    await clarion.people("ada", "bob")
+    await clarion.workflow("news", MAIL)
+
+    # Given a provider that names one message with half a character
+    odd = Outcome(kind=OutcomeKind.ACCEPTED, reference="half", code="\ud800\0")
+    clarion.providers["first"].answer = lambda message: odd if message.recipient == "ada" else accepted("whole\0")
+
+    # When it sends both
+    event = await clarion.event("news", recipients=["ada", "bob"], data={"n": 1})
+
+    # Then both are sent, once
+    assert outcomes(await clarion.settled(event)) == {"ada": ("sent", None), "bob": ("sent", None)}
+    assert len(clarion.providers["first"].sent) == 2

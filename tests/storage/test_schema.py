@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from clarion.storage import Tx, open_database
+from clarion.decisions.parking import TRIES
+from clarion.storage import Tx, migrations, open_database
 from clarion.storage.columns import TABLES
 from clarion.storage.migrations.ddl import ddl
-from clarion.storage.schema import REVISIONS, schema_of
+from clarion.storage.schema import REVISIONS, migrate, schema_of
 
 _COLUMNS = {
     "sqlite": "SELECT m.name || '.' || c.name, c.type, c.\"notnull\", c.pk FROM sqlite_master m "
@@ -62,3 +63,29 @@ async def test_the_migrations_make_the_tables_that_the_code_describes(migrated_u
 async def test_the_schemas_state_is_read_without_the_tools_that_change_it(migrated_url: str) -> None:
     state = await schema_of(migrated_url)
     assert (state.current, state.newest, state.known) == (REVISIONS[-1], REVISIONS[-1], True)
+
+
+async def test_what_the_release_before_had_parked_stays_parked(database_url: str) -> None:
+    # Given a database of the first release, with parked work
+    db = await open_database(database_url)
+    first = Path(migrations.__file__).with_name("versions") / f"v0001.{db.dialect}.sql"
+    row = "INSERT INTO parked (project, job, subject, number, error, at) VALUES (1, 'decide.v1', :id, 1, 'Broken', 1)"
+
+    async def work(tx: Tx) -> None:
+        for statement in [*first.read_text().split(";\n"), "CREATE TABLE alembic_version (version_num VARCHAR(32))"]:
+            if statement.strip():
+                await tx.run(statement)
+        await tx.run("INSERT INTO alembic_version VALUES ('0001')")
+        await tx.run(row, id=bytes(16))
+
+    await db.write(work)
+
+    # When it is migrated
+    await db.close()
+    await migrate(database_url)
+
+    # Then it stands there as tried often enough, and the release before may still write
+    db = await open_database(database_url)
+    await db.write(lambda tx: tx.run(row.replace("1, 'Broken'", "2, 'Broken'"), id=bytes(16)))
+    assert [r["tries"] for r in await db.read(lambda tx: tx.fetch("SELECT tries FROM parked"))] == [TRIES, TRIES]
+    await db.close()

@@ -28,8 +28,12 @@ def add(app: typer.Typer) -> None:
     ) -> None:
         """Shows work that failed five times, and lets it go on."""
         found, released = asyncio.run(_parked(context.ensure_object(Context), project, retry))
-        rows = [[p.job, ids.show(ids.EVENT, p.event_id), p.shard, p.error, rfc3339(p.at)] for p in found]
-        columns = ("job", "event", "shard", "error", "at")
+        rows = [
+            [p.task.job, p.event_id and ids.show(ids.EVENT, p.event_id), p.task.number, p.recipient, p.error, at]
+            for p in found
+            for at in [rfc3339(p.at)]
+        ]
+        columns = ("job", "event", "shard", "recipient", "error", "at")
         if as_json:
             say_json({"items": [dict(zip(columns, row, strict=True)) for row in rows], "retried": released})
             return

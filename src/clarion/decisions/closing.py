@@ -22,7 +22,8 @@ from clarion import zones
 from clarion.clock import Clock
 from clarion.decisions.buckets import SPREAD_REASONS, slot_of, spread_of
 from clarion.decisions.contexts import Contexts, EventRun, People, of_digest
-from clarion.decisions.driver import POSTPONED, Announce, SlotsForgotten, by_urgency
+from clarion.decisions.driver import Announce, SlotsForgotten, by_urgency
+from clarion.decisions.parking import Task, failed
 from clarion.decisions.recording import Recorded, Route, record, write
 from clarion.decisions.rules import candidates, verdicts
 from clarion.decisions.rules.digests import digest_for, stays_open
@@ -33,7 +34,7 @@ from clarion.model import ids
 from clarion.model.decision import Candidate, Context, Decided, Gathered, Grant, SlotRequest, Verdict, ends_at
 from clarion.model.errors import Unavailable
 from clarion.model.ids import Id
-from clarion.model.jobs import DELIVER, Job
+from clarion.model.jobs import DELIVER, DIGEST, Job
 from clarion.model.words import DeliveryState, Priority, Reason, VerdictKind
 from clarion.model.workflow import Workflow
 from clarion.storage import Database, Lane, Row, Tx, tables
@@ -129,7 +130,7 @@ class Closer:
         return len(due)
 
     async def _close_singly(self, due: Sequence[Row], now: int) -> None:
-        """One of them can't be closed: find it, so that it holds up nobody else, and look at it again later."""
+        """One of them can't be closed: finds it, so that it holds up nobody else; tried often enough it is parked."""
         for bucket in due:
             try:
                 await self._close([bucket], now)
@@ -137,9 +138,9 @@ class Closer:
                 raise
             except Exception as error:  # whatever it was, it is still in the database
                 log.error("a digest can't be closed", workflow=bucket["workflow"], exc_info=error)
-                later = [(bucket["project"], bytes(bucket["id"]), now + POSTPONED)]
-                postpone = partial(_postpone, rows=later)
-                await self._db.write(postpone, Lane.DECISIONS)
+                task = Task(bucket["project"], DIGEST, bytes(bucket["id"]))
+                count = partial(failed, task=task, error=error, now=now)
+                await self._db.write(count, Lane.DECISIONS)
 
     async def _close(self, due: Sequence[Row], now: int) -> int:
         piles, digests = await self._db.read(lambda tx: self._load(tx, due, now))
@@ -291,10 +292,6 @@ class Closer:
 
 async def _due(tx: Tx, now: int, most: int) -> list[Row]:
     return _some(await tx.fetch(_DUE, now=now, most=most), MOST_ITEMS[tx.dialect])
-
-
-async def _postpone(tx: Tx, rows: Sequence[tuple[Any, ...]]) -> None:
-    await tx.update(tables.digest_buckets, ("project", "id"), ("closes_at",), rows, "t.closed_at IS NULL")
 
 
 def _some(rows: Sequence[Row], most: int) -> list[Row]:

@@ -14,12 +14,13 @@ import msgspec
 import structlog
 
 from clarion import meters, tracing
-from clarion.clock import SECOND, Clock, monotonic
+from clarion.clock import Clock, monotonic
 from clarion.decisions import parking, shards
 from clarion.decisions.ahead import Ahead
 from clarion.decisions.buckets import join, one_opener
 from clarion.decisions.contexts import Contexts, DedupeKey, claim, claimed_by_others
 from clarion.decisions.fairness import Turns
+from clarion.decisions.parking import TRIES
 from clarion.decisions.recording import Recorded, Route, record, write
 from clarion.decisions.rules import candidates, verdicts
 from clarion.decisions.shards import OpenShard, ShardRef, Taken
@@ -37,10 +38,6 @@ Announce = Callable[[Sequence[Job]], Awaitable[None]]
 
 log = structlog.get_logger("clarion.decisions")
 
-#: A shard that can't be decided is tried again after this many ms.
-POSTPONED = 15 * SECOND
-#: So often a shard is tried; then it waits for a person.
-TRIES = 5
 #: How many are decided together that were taken so often before.
 _TOGETHER = {1: 100, 2: 10}
 #: Deliveries that may wait at a provider before its shares are decided further.
@@ -124,7 +121,7 @@ class Decider:
             if taken.tries + 1 >= TRIES:
                 await self._park(taken, type(error).__name__)
             else:
-                later = self._clock.now() + POSTPONED
+                later = self._clock.now() + parking.POSTPONED
                 await self._db.write(lambda tx: shards.postpone(tx, ref, later), Lane.DECISIONS)
             return 0
 

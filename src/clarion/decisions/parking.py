@@ -1,28 +1,65 @@
-"""Parked work: what failed so often that it waits for a person, who finds it in `clarion doctor` and lets it go on."""
+"""Parked work: what failed so often that it waits for a person, who finds it in the dashboard or `clarion parked`.
+
+Shards count their tries themselves, since one may also end its worker. What else is decided, reviews and digests, is
+counted here from its first failure on, and parked at the last.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from clarion.clock import HOUR, NEVER, SECOND
 from clarion.decisions.shards import ShardRef
+from clarion.model import ids
 from clarion.model.ids import Id
-from clarion.model.jobs import DECIDE
+from clarion.model.jobs import DECIDE, DIGEST, REVIEW
 from clarion.storage import Tx, tables
 
-#: When parked work is due.
-NEVER = 2**62
+#: So often work is tried; then it waits for a person.
+TRIES = 5
+#: It is tried again after this many ms.
+POSTPONED = 15 * SECOND
+#: Failures that lie further apart (ms) aren't of one row.
+FORGOTTEN = HOUR
+
+_COLUMNS = ("project", "job", "subject", "number", "error", "at", "tries")
+#: As `clarion.engine.backlog` counts it too.
+PARKED = f"parked WHERE tries >= {TRIES}"
+_KEY = "project = :project AND job = :job AND subject = :subject AND number = :number"
+_FAILED = """
+    INSERT INTO parked (project, job, subject, number, error, at, tries)
+    VALUES (:project, :job, :subject, :number, :error, :now, 1)
+    ON CONFLICT (project, job, subject, number) DO UPDATE SET error = excluded.error, at = excluded.at,
+        tries = CASE WHEN parked.tries < :most AND parked.at < :forgotten THEN 1 ELSE parked.tries + 1 END
+    RETURNING tries
+"""
+#: By job: what its subjects are about.
+_ABOUT = {
+    REVIEW: "SELECT id, event_id, recipient, workflow FROM notifications WHERE project = :project AND id IN :ids",
+    DIGEST: "SELECT id, NULL AS event_id, recipient, workflow FROM digest_buckets "
+    "WHERE project = :project AND id IN :ids",
+}
 
 
-class Parked(NamedTuple):
-    """Work that waits for a person."""
+class Task(NamedTuple):
+    """What can be parked: a shard of an event, a step of a notification (a review), or a digest's bucket."""
 
     project: int
     job: str
-    event_id: Id
-    shard: int
+    subject: Id  #: the event, the notification or the bucket
+    number: int = 0  #: the shard or the step
+
+
+class Parked(NamedTuple):
+    """Work that waits for a person, and whom it is about where that is one."""
+
+    task: Task
     error: str
     at: int
+    event_id: Id | None = None
+    recipient: str | None = None
+    workflow: str | None = None
 
 
 async def park(tx: Tx, ref: ShardRef, error: str, now: int) -> None:
@@ -33,41 +70,84 @@ async def park(tx: Tx, ref: ShardRef, error: str, now: int) -> None:
         never=NEVER, project=ref.project, event=ref.event_id, number=ref.number, no=False,
     )  # fmt: skip
     if changed:
-        columns = ("project", "job", "subject", "number", "error", "at")
-        await tx.upsert(tables.parked, columns, [(ref.project, DECIDE, ref.event_id, ref.number, error, now)])
+        row = (ref.project, DECIDE, ref.event_id, ref.number, error, now, TRIES)
+        await tx.upsert(tables.parked, _COLUMNS, [row])
+
+
+async def failed(tx: Tx, task: Task, error: Exception, now: int) -> int:
+    """Counts a failure of a review or digest, and puts it off: until soon, or the last time for good. Until when."""
+    await tx.run("DELETE FROM parked WHERE tries < :most AND at < :old", most=TRIES, old=now - FORGOTTEN)
+    row = await tx.first(
+        _FAILED, **task._asdict(), error=type(error).__name__, now=now, most=TRIES, forgotten=now - FORGOTTEN
+    )
+    until = NEVER if row is not None and row["tries"] >= TRIES else now + POSTPONED
+    await _due(tx, task, until)
+    return until
+
+
+async def _due(tx: Tx, task: Task, at: int) -> None:
+    """Has a task be due at an instant, if it is still to be done."""
+    if task.job == REVIEW:
+        first, last = ids.span(task.subject, 12)
+        await tx.run(
+            "UPDATE deliveries SET due_at = :at WHERE project = :project AND id >= :first AND id <= :last "
+            "AND notification_id = :id AND step = :step AND state = 'deferred' AND bucket_id IS NULL",
+            at=at, project=task.project, first=first, last=last, id=task.subject, step=task.number,
+        )  # fmt: skip
+    elif task.job == DIGEST:
+        await tx.run(
+            "UPDATE digest_buckets SET closes_at = :at WHERE project = :project AND id = :id AND closed_at IS NULL",
+            at=at, project=task.project, id=task.subject,
+        )  # fmt: skip
+    else:
+        await tx.run(
+            "UPDATE shards SET due_at = :at, tries = 0 WHERE project = :project AND event_id = :id "
+            "AND number = :number AND done = :no",
+            at=at, project=task.project, id=task.subject, number=task.number, no=False,
+        )  # fmt: skip
 
 
 async def count(tx: Tx) -> int:
     """How much is parked, in all projects."""
-    row = await tx.first("SELECT count(*) AS n FROM parked")
+    row = await tx.first(f"SELECT count(*) AS n FROM {PARKED}")  # nosec B608  # a constant
     return int(row["n"]) if row else 0
 
 
 async def parked(tx: Tx, project: int, most: int) -> list[Parked]:
     """What is parked, the newest first."""
     rows = await tx.fetch(
-        "SELECT project, job, subject, number, error, at FROM parked WHERE project = :project "
+        f"SELECT project, job, subject, number, error, at FROM {PARKED} AND project = :project "  # nosec B608  # a constant
         "ORDER BY at DESC LIMIT :most",
         project=project,
         most=most,
     )
-    return [Parked(r[0], r[1], bytes(r[2]), r[3], r[4], r[5]) for r in rows]
+    found = [Parked(Task(r[0], r[1], bytes(r[2]), r[3]), r[4], r[5]) for r in rows]
+    about = await _about(tx, project, [p.task for p in found])
+    return [p._replace(**about.get(p.task, {})) for p in found]
 
 
-async def release(tx: Tx, project: int, now: int, events: Sequence[Id] = ()) -> int:
-    """Lets parked work (of these events, or all) be tried again; gives the number of shards."""
-    found = [p for p in await parked(tx, project, 10_000) if not events or p.event_id in events]
-    keys = [(p.project, p.event_id, p.shard) for p in sorted(found)]
-    await tx.update(
-        tables.shards,
-        ("project", "event_id", "number"),
-        ("due_at", "tries"),
-        [(*key, now, 0) for key in keys],
-        only="NOT t.done",
+async def _about(tx: Tx, project: int, tasks: Sequence[Task]) -> dict[Task, dict[str, Any]]:
+    """The last fields of `Parked`."""
+    about: dict[Task, dict[str, Any]] = {t: {"event_id": t.subject} for t in tasks if t.job == DECIDE}
+    for job, text in _ABOUT.items():
+        mine = [t for t in tasks if t.job == job]
+        rows = await tx.fetch(text, project=project, ids=sorted({t.subject for t in mine})) if mine else []
+        known = {bytes(row["id"]): row for row in rows}
+        for task in mine:
+            if row := known.get(task.subject):
+                event = None if row["event_id"] is None else bytes(row["event_id"])
+                about[task] = {"event_id": event, "recipient": row["recipient"], "workflow": row["workflow"]}
+    return about
+
+
+async def release(tx: Tx, project: int, now: int) -> int:
+    """Lets what is parked in a project be tried again; gives how much it was."""
+    rows = await tx.fetch(
+        f"SELECT project, job, subject, number FROM {PARKED} AND project = :project ORDER BY job, subject, number",  # nosec B608
+        project=project,
     )
-    for key in keys:
-        await tx.run(
-            "DELETE FROM parked WHERE project = :p AND job = :job AND subject = :event AND number = :n",
-            p=key[0], job=DECIDE, event=key[1], n=key[2],
-        )  # fmt: skip
-    return len(keys)
+    for row in rows:
+        task = Task(row["project"], row["job"], bytes(row["subject"]), row["number"])
+        await _due(tx, task, now)
+        await tx.run(f"DELETE FROM parked WHERE {_KEY}", **task._asdict())  # nosec B608  # a constant
+    return len(rows)

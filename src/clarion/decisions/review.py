@@ -8,27 +8,33 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
+import structlog
 
 from clarion.clock import Clock
 from clarion.decisions.buckets import Seat, join, slot_of
 from clarion.decisions.contexts import Contexts, of_digest
 from clarion.decisions.driver import Announce, SlotsForgotten, by_urgency
+from clarion.decisions.parking import Task, failed
 from clarion.decisions.recording import DELIVERY, Route, decided_fact, due_at, routing_of, row_of, state_of
 from clarion.decisions.rules import candidates, verdicts
 from clarion.ledger.facts import NotificationDecided
 from clarion.limits.interface import Grants, LimitsStore
 from clarion.model import ids
 from clarion.model.decision import Candidate, Context, Gathered, Grant, SlotRequest, Told, Verdict
+from clarion.model.errors import Unavailable
 from clarion.model.events import shard_size
 from clarion.model.ids import Id
-from clarion.model.jobs import DELIVER, Job
+from clarion.model.jobs import DELIVER, REVIEW, Job
 from clarion.model.people import ContactPoint
 from clarion.model.words import Channel, DeliveryState, Priority, Reason, VerdictKind
 from clarion.storage import Database, Lane, Row, Tx, tables
 from clarion.storage.spans import SENT, deliveries_of
+
+log = structlog.get_logger("clarion.decisions")
 
 _WAITING = """
     SELECT d.project, d.id, d.notification_id, d.step, d.channel, d.reason, d.priority, d.contact_id, d.slot_at,
@@ -78,9 +84,32 @@ class Reviewer:
     async def review_due(self) -> int:
         """Decides again what was deferred until now, up to a batch; gives the number of deliveries."""
         now = self._clock.now()
-        waiting, count = await self._db.read(lambda tx: self._load(tx, now))
-        if not waiting:
+        rows = await self._db.read(lambda tx: _due(tx, now, min(self._batch, shard_size(tx.dialect))))
+        if not rows:
             return 0
+        try:
+            await self._review(rows, now)
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001  # one of them is at fault
+            await self._review_singly(rows, now)
+        return len(rows)
+
+    async def _review_singly(self, rows: Sequence[Row], now: int) -> None:
+        """One of them can't be decided: finds it, so that it holds up nobody else; tried often enough it is parked."""
+        for (project, notification, step), group in _by_step(rows).items():
+            try:
+                await self._review(group, now)
+            except Unavailable:
+                raise
+            except Exception as error:  # whatever it was, it is still in the database
+                log.error("a deferred delivery can't be decided", workflow=group[0]["workflow"], exc_info=error)
+                task = Task(project, REVIEW, notification, step)
+                count = partial(failed, task=task, error=error, now=now)
+                await self._db.write(count, Lane.DECISIONS)
+
+    async def _review(self, rows: Sequence[Row], now: int) -> None:
+        waiting = await self._db.read(lambda tx: self._load(tx, rows, now))
         found = candidates([w.context for w in waiting], now)
         grants: Mapping[Id, Grant] = {}
         if not self._limits.in_transaction:
@@ -92,20 +121,12 @@ class Reviewer:
         try:
             due, given_back = await self._db.write(work, Lane.DECISIONS)
         except SlotsForgotten:
-            return count
+            return
         if given_back and not self._limits.in_transaction:
             await self._limits.release(given_back)
         await self._announce([Job(DELIVER, queue, provider) for provider, queue in sorted(due)])
-        return count
 
-    async def _load(self, tx: Tx, now: int) -> tuple[list[Waiting], int]:
-        rows = await tx.fetch(
-            _WAITING + "WHERE d.state = 'deferred' AND d.due_at <= :now ORDER BY d.due_at, d.priority LIMIT :most",
-            now=now,
-            most=min(self._batch, shard_size(tx.dialect)),
-        )
-        if not rows:
-            return [], 0
+    async def _load(self, tx: Tx, rows: Sequence[Row], now: int) -> list[Waiting]:
         runs = await self._contexts.runs(tx, {(r["project"], bytes(r["event_id"])) for r in rows})
         people = await self._contexts.people(
             tx,
@@ -113,9 +134,7 @@ class Reviewer:
             ((r["project"], r["tenant"]) for r in rows if r["tenant"] is not None),
             now,
         )
-        steps: dict[tuple[int, Id, int], list[Row]] = defaultdict(list)
-        for row in rows:
-            steps[row["project"], bytes(row["notification_id"]), row["step"]].append(row)
+        steps = _by_step(rows)
         notifications = {(project, notification) for project, notification, _ in steps}
         others, digests = await _others(tx, notifications), await _digests(tx, notifications)
         marks = await _marks_of_digests(tx, notifications)
@@ -149,7 +168,7 @@ class Reviewer:
                 )
             )
         contexts = await self._contexts.with_buckets(tx, [w.context for w in waiting])
-        return [w._replace(context=c) for w, c in zip(waiting, contexts, strict=True)], len(rows)
+        return [w._replace(context=c) for w, c in zip(waiting, contexts, strict=True)]
 
     async def _commit(
         self, tx: Tx, waiting: Sequence[Waiting], found: Sequence[list[Candidate]], grants: Mapping[Id, Grant], now: int
@@ -241,6 +260,22 @@ class Reviewer:
             w.context.event.project, delivery, notification, verdict.step, verdict.channel.value, state, reason,
             int(w.priority), due, contact_id, provider, version, 0, 0, False, slot, settled, None,
         )  # fmt: skip
+
+
+async def _due(tx: Tx, now: int, most: int) -> Sequence[Row]:
+    return await tx.fetch(
+        _WAITING + "WHERE d.state = 'deferred' AND d.due_at <= :now ORDER BY d.due_at, d.priority LIMIT :most",
+        now=now,
+        most=most,
+    )
+
+
+def _by_step(rows: Iterable[Row]) -> dict[tuple[int, Id, int], list[Row]]:
+    """Deliveries by the step of a notification: what is decided as one."""
+    steps: dict[tuple[int, Id, int], list[Row]] = defaultdict(list)
+    for row in rows:
+        steps[row["project"], bytes(row["notification_id"]), row["step"]].append(row)
+    return steps
 
 
 def _only(contacts: Sequence[ContactPoint], wanted: Mapping[Id | None, Id]) -> tuple[ContactPoint, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
 import structlog
 
 from clarion import meters, tracing
@@ -31,6 +32,7 @@ from clarion.limits.unused import Ended, give_back
 from clarion.model import ids
 from clarion.model.decision import SlotRequest
 from clarion.model.delivery import Outcome, Routing, failed
+from clarion.model.errors import Unavailable
 from clarion.model.ids import Id
 from clarion.model.words import Channel, ContactKind, DeliveryState, OutcomeKind, Reason
 from clarion.storage import Database, Lane, Tx, tables
@@ -39,6 +41,8 @@ log = structlog.get_logger("clarion.deliveries")
 
 #: Outcomes that commit together at most.
 CHUNK = 500
+#: So often an outcome is tried to be stored that the database refuses.
+TRIES = 5
 
 _UPDATED = (
     "state", "reason", "due_at", "provider", "attempts", "provider_attempts", "possible_duplicate", "lease",
@@ -113,17 +117,29 @@ class Outcomes:
     async def _flush(self) -> None:
         while self._waiting:
             chunk, self._waiting = self._waiting[:CHUNK], self._waiting[CHUNK:]
-            pause = 0.05
-            while True:
-                try:
-                    await self._commit(chunk)
-                    break
-                except Exception as error:  # the outcome is known: keep it until it is stored
-                    log.error("outcomes can't be stored, trying again", error=type(error).__name__, exc_info=error)
-                    await asyncio.sleep(pause)
-                    pause = min(2.0, pause * 2)
+            await self._keep(chunk)
             for provider, count in _tally(a.claimed.provider for a, _ in chunk).items():
                 self.room(provider, count)
+
+    async def _keep(self, chunk: Sequence[tuple[Attempt, Id]]) -> None:
+        """Commits what is known, however long the database is away. One that can't be stored holds up no other."""
+        pause, tries = 0.05, 0
+        while True:
+            try:
+                return await self._commit(chunk)
+            except Exception as error:  # whatever it was, the outcome is known: keep it until it is stored
+                log.error("outcomes can't be stored, trying again", error=type(error).__name__, exc_info=error)
+                if not isinstance(error, Unavailable):
+                    if len(chunk) > 1:
+                        for one in chunk:
+                            await self._keep([one])
+                        return None
+                    chunk, tries = [(_plain(attempt), lease) for attempt, lease in chunk], tries + 1
+                    if tries == TRIES:
+                        log.error("an outcome is given up: it is unknown once this worker has ended")
+                        return None
+            await asyncio.sleep(pause)
+            pause = min(2.0, pause * 2)
 
     async def _commit(self, chunk: Sequence[tuple[Attempt, Id]]) -> None:
         now, started = self._clock.now(), monotonic()
@@ -278,6 +294,11 @@ _UNKNOWN = (
 )
 _UNSENT = frozenset({DeliveryState.FAILED, DeliveryState.EXPIRED})
 _UNUSABLE = frozenset({OutcomeKind.BAD_ADDRESS, OutcomeKind.OPTED_OUT})
+
+
+def _plain(attempt: Attempt) -> Attempt:
+    """The attempt without the provider's own words, which may hold what can't be stored."""
+    return attempt._replace(outcome=msgspec.structs.replace(attempt.outcome, reference=None, code=None, detail=None))
 
 
 def _was_tried(outcome: Outcome) -> bool:

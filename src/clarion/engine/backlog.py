@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from clarion.decisions.parking import PARKED
 from clarion.engine.workers import DEAD_AFTER
 from clarion.model.words import Priority
 from clarion.storage import Database, Tx
@@ -24,7 +25,6 @@ _SHARDS = {
 _DELIVERIES = "deliveries WHERE state = 'pending' AND provider = :provider AND priority = :priority AND due_at <= :now"
 _REVIEWS = "deliveries WHERE state = 'deferred' AND due_at <= :now"
 _DIGESTS = "(SELECT closes_at AS due_at FROM digest_buckets WHERE closed_at IS NULL) AS digests WHERE due_at <= :now"
-_PARKED = "parked"
 _SENDING = "deliveries WHERE state = 'sending'"
 _ABANDONED = f"{_SENDING} AND lease NOT IN (SELECT id FROM workers WHERE heartbeat_at > :alive)"  # nosec B608  # constants
 _UNKNOWN = "deliveries WHERE state = 'unknown'"
@@ -36,7 +36,7 @@ def _counted(rows: str) -> str:
 
 _STATES = (
     f"SELECT ({_counted(_SENDING)}) AS sending, ({_counted(_ABANDONED)}) AS abandoned, "
-    f"({_counted(_UNKNOWN)}) AS unknown, ({_counted(_PARKED)}) AS parked"
+    f"({_counted(_UNKNOWN)}) AS unknown, ({_counted(PARKED)}) AS parked"
 )
 
 

@@ -84,8 +84,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def accepted(reference: str | None = None, code: str | None = None) -> Outcome:
-    """The provider took the message."""
-    return Outcome(kind=OutcomeKind.ACCEPTED, reference=reference, code=code)
+    """The provider took the message. A reference that no text can hold is none."""
+    fit = reference is not None and reference.isprintable()
+    return Outcome(kind=OutcomeKind.ACCEPTED, reference=reference if fit else None, code=code)
 
 
 def failed(

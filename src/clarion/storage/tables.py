@@ -206,15 +206,16 @@ shards = Table(
     by_time="event_id",
 )
 
-#: Work that was tried so often that it now waits for a person.
+#: Work that failed, and how often; tried often enough, it waits for a person (`clarion.decisions.parking`).
 parked = Table(
     "parked",
     c.project(**KEY),
     c.text("job", **KEY),
-    c.ident("subject", **KEY),  # the event
-    c.number("number", **KEY),  # the shard
+    c.ident("subject", **KEY),  # the event; of a review the notification, of a digest its bucket
+    c.number("number", **KEY),  # the shard; of a review the step
     c.text("error"),  # the class of the last error
     c.at("at"),
+    c.small("tries"),
 )
 
 # --- layer 2: decisions -----------------------------------------------------------------------------------------------

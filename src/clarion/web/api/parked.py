@@ -8,7 +8,9 @@ from fastapi import APIRouter
 
 from clarion.clock import rfc3339
 from clarion.decisions import parking
+from clarion.decisions.parking import Parked
 from clarion.model import ids
+from clarion.model.jobs import DECIDE, REVIEW
 from clarion.web.access import App, Caller, Project
 
 router = APIRouter(tags=["operations"])
@@ -18,19 +20,25 @@ MOST = 500
 
 @router.get("/v1/parked")
 async def list_parked(app: App, project: Project, caller: Caller) -> dict[str, Any]:
-    """Parked work, the newest first, at most 500."""
+    """Parked work, the newest first, at most 500: `decide` a shard of an event, `review` what was deferred for a
+    recipient, `digest` what was gathered for one."""
     found = await app.db.read(lambda tx: parking.parked(tx, project, MOST))
-    items = [
-        {
-            "job": p.job,
-            "event_id": ids.show(ids.EVENT, p.event_id),
-            "shard": p.shard,
-            "error": p.error,
-            "at": rfc3339(p.at),
-        }
-        for p in found
-    ]
+    items = [_shown(p) for p in found]
     return {"items": items, "next": None}
+
+
+def _shown(p: Parked) -> dict[str, Any]:
+    job = p.task.job
+    return {
+        "job": job,
+        "event_id": None if p.event_id is None else ids.show(ids.EVENT, p.event_id),
+        "shard": p.task.number if job == DECIDE else None,
+        "notification_id": ids.show(ids.NOTIFICATION, p.task.subject) if job == REVIEW else None,
+        "recipient": p.recipient,
+        "workflow": p.workflow,
+        "error": p.error,
+        "at": rfc3339(p.at),
+    }
 
 
 @router.post("/v1/parked/retry")
