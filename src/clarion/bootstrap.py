@@ -79,7 +79,7 @@ from clarion.security.encryption import (
     wrap_lookup_secret,
 )
 from clarion.settings import Settings
-from clarion.storage import Database, Lane, Tx, open_database, tables
+from clarion.storage import Database, Lane, Tx, open_database, statistics, tables
 from clarion.storage.schema import prepare
 from clarion.templates.rendering import render_key
 from clarion.workflows.catalogue import Catalogue, StoreWorkflows
@@ -344,6 +344,7 @@ class Clarion:
         return (
             ("finish events", self._finish_events, FINISH),
             ("retention", self.retention.round, retention.EVERY),
+            ("statistics", lambda: statistics.keep_up(self.db), statistics.EVERY),
         )
 
     async def _finish_events(self) -> int:
