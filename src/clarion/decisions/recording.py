@@ -138,7 +138,7 @@ def decided_fact(
 def row_of(verdict: Verdict, deliveries: list[str]) -> list[Any]:
     """A verdict as `NotificationDecided` holds it."""
     reason = verdict.reason and verdict.reason.value
-    trace = [list(t) for t in verdict.trace]
+    trace = [t.stored for t in verdict.trace]
     return [verdict.step, verdict.channel.value, verdict.verdict.value, reason, verdict.until, deliveries, trace]
 
 

@@ -11,6 +11,7 @@ import msgspec
 from clarion.deliveries.digests import buckets_of, counts, told_of
 from clarion.ledger.facts import DeliveryAttempted, DigestClosed, Fact, NotificationDecided, ReceiptRecorded
 from clarion.model import ids
+from clarion.model.decision import Trace, shown
 from clarion.model.errors import NotFound
 from clarion.model.ids import Id
 from clarion.model.words import SENTENCES, DeliveryState, Reason
@@ -223,5 +224,5 @@ def verdict_of(row: list[Any]) -> dict[str, Any]:
         "sentence": SENTENCES[Reason(reason)] if reason else None,
         "until": until,
         "deliveries": deliveries,
-        "trace": [{"rule": rule, "result": result, "detail": detail} for rule, result, detail in trace],
+        "trace": shown(map(Trace.read, trace)),
     }

@@ -7,8 +7,10 @@ consent, erasure, audit) never. A change of shape raises `VERSION`, and `read` l
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from typing import Any, ClassVar, Literal, get_args
+from operator import attrgetter
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -28,6 +30,9 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     STREAM: ClassVar[Stream] = "operational"
     VERSION: ClassVar[int] = 1
+    #: The detail is an array, its fields in the order of the class, without those at the end that say nothing: of facts
+    #: that come with every notification. New fields go to the end.
+    BRIEF: ClassVar[bool] = False
     project: int
     at: int  #: ms
     subject: Id = b""
@@ -61,9 +66,12 @@ class EventResumed(Fact, frozen=True, kw_only=True):
 class NotificationDecided(Fact, frozen=True, kw_only=True):
     """Subject: the notification. One row a channel step: [step, channel, verdict, reason, until, deliveries, trace].
 
-    `deliveries` are shown ids, `trace` is a list of [rule, result, detail]. `again` tells a decision taken anew.
+    `deliveries` are shown ids, `trace` is a list of [rule, detail] for a rule that let it pass, [rule, result, detail]
+    for another. `again` tells a decision taken anew.
     """
 
+    VERSION: ClassVar[int] = 2
+    BRIEF: ClassVar[bool] = True
     event: str
     workflow: str
     version: int
@@ -84,6 +92,8 @@ class DigestClosed(Fact, frozen=True, kw_only=True):
 class DeliveryAttempted(Fact, frozen=True, kw_only=True):
     """Subject: the notification. One provider call and its classified outcome, and what follows from it."""
 
+    VERSION: ClassVar[int] = 2
+    BRIEF: ClassVar[bool] = True
     delivery: str
     workflow: str
     channel: str
@@ -91,13 +101,13 @@ class DeliveryAttempted(Fact, frozen=True, kw_only=True):
     number: int  #: of the attempt, from 1
     outcome: str
     state: str  #: of the delivery, after it
+    took_ms: int = 0
     code: str | None = None
     reference: str | None = None
-    detail: str | None = None
     reason: str | None = None
+    detail: str | None = None
     retry_at: int | None = None
     possible_duplicate: bool = False
-    took_ms: int = 0
 
 
 class DeliveryCancelled(Fact, frozen=True, kw_only=True):
@@ -312,20 +322,33 @@ _encoder = msgspec.json.Encoder()
 _COMMON = ("project", "at", "subject", "recipient")
 
 
+class _Shape(NamedTuple):
+    """The fields of a fact that aren't in the ledger's own columns."""
+
+    names: tuple[str, ...]
+    defaults: tuple[Any, ...]
+    values: Callable[[Fact], tuple[Any, ...]]
+
+
+@cache
+def _shape(kind: type[Fact]) -> _Shape:
+    known = dict(zip(kind.__struct_fields__[::-1], kind.__struct_defaults__[::-1], strict=False))
+    names = tuple(name for name in kind.__struct_fields__ if name not in _COMMON)
+    # Twice the last one: for one name, attrgetter would give no tuple.
+    values = attrgetter(*names, names[-1]) if names else lambda _fact: ()
+    return _Shape(names, tuple(known.get(name, msgspec.NODEFAULT) for name in names), values)
+
+
 def detail_of(fact: Fact) -> bytes:
     """The part of a fact that isn't in the ledger's own columns, as JSON."""
-    fields = {
-        name: value
-        for name, default in zip(fact.__struct_fields__, _defaults(type(fact)), strict=True)
-        if name not in _COMMON and (value := getattr(fact, name)) != default
-    }
-    return _encoder.encode(fields)
-
-
-@cache  # else it costs more than the encoding
-def _defaults(kind: type[Fact]) -> tuple[Any, ...]:
-    known = dict(zip(kind.__struct_fields__[::-1], kind.__struct_defaults__[::-1], strict=False))
-    return tuple(known.get(name, msgspec.NODEFAULT) for name in kind.__struct_fields__)
+    names, defaults, values_of = _shape(type(fact))
+    values = values_of(fact)
+    if not fact.BRIEF:
+        return _encoder.encode({n: v for n, d, v in zip(names, defaults, values, strict=False) if v != d})
+    end = len(names)
+    while end and values[end - 1] == defaults[end - 1]:
+        end -= 1
+    return _encoder.encode(values[:end])
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
@@ -344,6 +367,8 @@ def read(
     known = FACTS.get(kind)
     if known is None or version > known.VERSION:
         raise ValueError(f"the ledger holds {kind} version {version}, which this release of Clarion doesn't know")
-    fields: dict[str, Any] = msgspec.json.decode(detail)
+    fields: dict[str, Any] | list[Any] = msgspec.json.decode(detail)
+    if isinstance(fields, list):
+        fields = dict(zip(_shape(known).names, fields, strict=False))
     fact = msgspec.convert({**fields, "project": project, "at": at, "recipient": recipient}, known)
     return msgspec.structs.replace(fact, subject=bytes(subject or b""))

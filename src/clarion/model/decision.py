@@ -7,7 +7,7 @@ atomic call; `verdicts(candidates, grants)` finishes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -26,6 +26,17 @@ class Trace(NamedTuple):
     rule: str
     result: str
     detail: str = ""
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """As facts keep it: of a rule that let it pass, which most do, without the result."""
+        return (self.rule, self.detail) if self.result == "pass" else self
+
+    @classmethod
+    def read(cls, stored: Sequence[str]) -> Trace:
+        """From `stored`."""
+        rule, *result, detail = stored
+        return cls(rule, result[0] if result else "pass", detail)
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,7 +203,6 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
     verdicts: tuple[Verdict, ...]
 
 
-#: A trace as it is stored in facts and shown by the API.
-def shown(trace: tuple[Trace, ...]) -> list[dict[str, Any]]:
-    """Traces as plain mappings."""
+def shown(trace: Iterable[Trace]) -> list[dict[str, Any]]:
+    """A trace as the API shows it."""
     return [{"rule": t.rule, "result": t.result, "detail": t.detail} for t in trace]

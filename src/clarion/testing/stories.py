@@ -60,7 +60,7 @@ class Stories:
                     verdict=verdict,
                     reason=reason,
                     until=until,
-                    trace=tuple(Trace(*t) for t in trace),
+                    trace=tuple(map(Trace.read, trace)),
                 )
         return list(last.values())
 
