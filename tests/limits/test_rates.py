@@ -73,6 +73,28 @@ async def test_requests_that_come_together_ask_together() -> None:
     assert store.calls == [{"a": 8, "b": 2}]
 
 
+async def test_under_load_tokens_are_taken_ahead_and_all_of_them_are_used() -> None:
+    # Given a key that may do much
+    store = Counting()
+    rates = over_a_wire(store, rate=1_000, burst=100)
+    # When eight requests come together, and more after them
+    await asyncio.gather(*(rates.allow("a", NOW) for _ in range(8)))
+    for _ in range(7):
+        assert (await rates.allow("a", NOW)).granted
+    # Then the store was asked once, and the bucket gives no more than it holds
+    assert store.calls == [{"a": 15}]
+    answers = [await rates.allow("a", NOW) for _ in range(90)]
+    assert sum(answer.granted for answer in answers) == 85
+
+
+async def test_whoever_comes_alone_takes_nothing_ahead() -> None:
+    store = Counting()
+    rates = over_a_wire(store, rate=1_000, burst=100)
+    for _ in range(3):
+        await rates.allow("a", NOW)
+    assert store.calls == [{"a": 1}] * 3
+
+
 async def test_while_the_store_is_away_each_process_limits_by_itself() -> None:
     # Given a store that can't be reached
     store = Counting()

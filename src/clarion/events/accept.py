@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from clarion.storage.accepting import store_events
 from clarion.storage.database import fact_row
 
 #: Events that share one transaction at most; keeps a SQLite write under 50 ms.
-MOST_IN_GROUP = 500
+MOST_IN_GROUP = {"sqlite": 500, "postgresql": 1_000}
 
 
 class Accepted(NamedTuple):
@@ -129,10 +129,10 @@ class Acceptance:
     ) -> None:
         """Claims and stores in one statement, which leaves out what belongs to keys that are taken."""
         first = _first_by_key(command.entries)
-        entries = [(i, e) for i, e in zip(ids, command.entries, strict=True)]
+        entries = list(zip(ids, command.entries, strict=True))
         later = {i for i, e in enumerate(command.entries) if e.draft.key is not None and first[e.draft.key] != i}
-        stored = [entry for place, entry in enumerate(entries) if place not in later]
-        won = await store_events(
+        stored = [entry for place, entry in enumerate(entries) if place not in later] if later else entries
+        lost = await store_events(
             tx,
             keys=self._key_rows(command, first, ids),
             keyless=[event for event, entry in stored if entry.draft.key is None],
@@ -140,8 +140,8 @@ class Acceptance:
             shards=[row for event, entry in stored for row in _shard_rows(command.now, event, entry, tx)],
             facts=[fact_row(_accepted(command, event, entry)) for event, entry in stored],
         )
-        owned = {k for k, i in first.items() if ids[i] in won}
-        if later or len(owned) < len(first):
+        if later or lost:
+            owned = {k for k, i in first.items() if ids[i] not in lost}
             await self._answer_losers(tx, command, ids, first, owned, answers)
 
     def _key_rows(self, command: AcceptEvents, first: Mapping[str, int], ids: list[Id]) -> list[tuple[Any, ...]]:
@@ -249,12 +249,29 @@ def _shard_rows(now: int, event: Id, entry: Entry, tx: Tx) -> list[tuple[Any, ..
     ]
 
 
+def _answer(part: _Part, answers: Sequence[Accepted | Exception]) -> None:
+    if part.answered.done():  # who asked has gone
+        return
+    given = [a for a in answers if isinstance(a, Accepted | Invalid)]
+    if len(given) == len(answers):
+        part.answered.set_result(given)
+    else:
+        part.answered.set_exception(next(a for a in answers if not isinstance(a, Accepted | Invalid)))
+
+
 def _conflict() -> Invalid:
     return Invalid(
         "idempotency_conflict",
         "this idempotency key was used for another event: repeat exactly the same body, or take a new key",
         "idempotency_key",
     )
+
+
+class _Part(NamedTuple):
+    """The entries of a request, or some of many, that wait for a commit together."""
+
+    entries: Sequence[Entry]
+    answered: asyncio.Future[Sequence[Accepted | Invalid]]
 
 
 class GroupCommit:
@@ -267,32 +284,38 @@ class GroupCommit:
         self, db: Database, bus: CommandBus, clock: Clock, announce: Callable[[Sequence[Accepted]], Awaitable[None]]
     ) -> None:
         self._db, self._bus, self._clock, self._announce = db, bus, clock, announce
-        self._waiting: list[tuple[Entry, asyncio.Future[Accepted | Invalid]]] = []
+        self._most = MOST_IN_GROUP[db.dialect]
+        self._waiting: deque[_Part] = deque()
         self._flushing: asyncio.Task[None] | None = None
 
     async def accept(self, entries: Sequence[Entry]) -> list[Accepted | Invalid]:
-        """Stores the entries with others of the same moment. Raises Unavailable: then none of them is stored."""
-        loop = asyncio.get_running_loop()
-        futures: list[asyncio.Future[Accepted | Invalid]] = [loop.create_future() for _ in entries]
-        self._waiting.extend(zip(entries, futures, strict=True))
+        """Stores the entries with others of the same moment. Raises Unavailable: then they may be stored in part."""
+        loop, most = asyncio.get_running_loop(), self._most
+        parts = [_Part(entries[i : i + most], loop.create_future()) for i in range(0, len(entries), most)]
+        self._waiting.extend(parts)
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush())
-        return [await future for future in futures] if len(futures) == 1 else list(await asyncio.gather(*futures))
+        return [answer for part in parts for answer in await part.answered]
 
     async def _flush(self) -> None:
         while self._waiting:
-            group, self._waiting = self._waiting[:MOST_IN_GROUP], self._waiting[MOST_IN_GROUP:]
-            answers = await self._commit([entry for entry, _ in group])
-            for (_, future), answer in zip(group, answers, strict=True):
-                if future.done():
-                    continue
-                if isinstance(answer, Exception) and not isinstance(answer, Invalid):
-                    future.set_exception(answer)
-                else:
-                    future.set_result(answer)
+            group = self._next_group()
+            answers = await self._commit([entry for part in group for entry in part.entries])
+            at = 0
+            for part in group:
+                _answer(part, answers[at : at + len(part.entries)])
+                at += len(part.entries)
             new = [a for a in answers if isinstance(a, Accepted) and not a.duplicate]
             if new:
                 await self._announce(new)
+
+    def _next_group(self) -> list[_Part]:
+        group = [self._waiting.popleft()]
+        size = len(group[0].entries)
+        while self._waiting and size + len(self._waiting[0].entries) <= self._most:
+            group.append(self._waiting.popleft())
+            size += len(group[-1].entries)
+        return group
 
     async def _commit(self, entries: Sequence[Entry]) -> Sequence[Accepted | Exception]:
         try:

@@ -1,5 +1,8 @@
 """The API's rate limit per key, over all processes: requests that come at the same time ask the store together.
 
+Where many come together and many are allowed, a process takes some tokens more than it needs at once, and keeps them for
+those who come next. They are out of the bucket, and few: what passes is still what the bucket has given.
+
 While the store can't be reached, each process limits by itself: a lost Redis slows no request and lets no flood in.
 """
 
@@ -15,6 +18,10 @@ from clarion.model.errors import Unavailable
 
 #: ms for which a store that couldn't be reached isn't asked again.
 AWAY = SECOND
+#: ms whose tokens a process keeps at most.
+AHEAD = 20
+#: Keys with tokens kept, at most; then all are given up.
+MOST_KEPT = 1_000
 
 
 class ApiRates:
@@ -23,6 +30,8 @@ class ApiRates:
     def __init__(self, store: LimitsStore, rate: float, burst: float) -> None:
         self._store, self._rate, self._burst = store, rate, burst
         self._local = store if isinstance(store, EmbeddedLimits) else EmbeddedLimits()
+        self._ahead = int(min(rate * AHEAD / SECOND, burst / 10))
+        self._kept: dict[str, int] = {}
         self._waiting: dict[str, list[asyncio.Future[Allowed]]] = {}
         self._asking: asyncio.Task[None] | None = None
         self._away_until = 0
@@ -31,6 +40,9 @@ class ApiRates:
         """One token of the key's bucket, now or not at all."""
         if self._store is self._local:
             return (await self._local.allow({key: 1}, self._rate, self._burst, now))[key]
+        if kept := self._kept.get(key):
+            self._keep(key, kept - 1)
+            return Allowed(1)
         answer: asyncio.Future[Allowed] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(answer)
         if self._asking is None or self._asking.done():
@@ -41,8 +53,9 @@ class ApiRates:
         """Asks for all that wait, again and again while more come in the meantime."""
         while self._waiting:
             asked, self._waiting = self._waiting, {}
+            wanted = {key: len(futures) + min(self._ahead, len(futures) - 1) for key, futures in asked.items()}
             try:
-                answers = await self._answers({key: len(futures) for key, futures in asked.items()}, now)
+                answers = await self._answers(wanted, now)
             except BaseException as error:
                 for future in (future for futures in asked.values() for future in futures if not future.done()):
                     future.set_exception(error)
@@ -52,6 +65,13 @@ class ApiRates:
                 for place, future in enumerate(futures):
                     if not future.done():  # its request may have gone away
                         future.set_result(Allowed(1) if place < granted else Allowed(0, retry_after))
+                self._keep(key, self._kept.get(key, 0) + granted - len(futures))
+
+    def _keep(self, key: str, tokens: int) -> None:
+        if tokens > 0 and len(self._kept) < MOST_KEPT:
+            self._kept[key] = tokens
+        else:
+            self._kept.pop(key, None)
 
     async def _answers(self, wanted: Mapping[str, int], now: int) -> dict[str, Allowed]:
         if now >= self._away_until:

@@ -43,7 +43,7 @@ WITH won AS (
   FROM unnest(:e_id::bytea[], :f_detail::text[]) AS f(subject, detail)
   WHERE f.subject IN (SELECT event_id FROM new)
 )
-SELECT event_id FROM won
+SELECT event_id FROM unnest(:k_event::bytea[]) AS k(event_id) WHERE event_id NOT IN (SELECT event_id FROM won)
 """
 
 
@@ -56,7 +56,7 @@ async def store_events(
     shards: Sequence[tuple[Any, ...]],
     facts: Sequence[tuple[Any, ...]],
 ) -> Collection[Id]:
-    """Stores whole rows of one project and instant, ordered as `tables.py` says; gives the events that own a key."""
+    """Stores whole rows of one project and instant, in the order of `tables.py`; gives those whose key is taken."""
     if not events:
         return ()
     project, now = events[0][0], events[0][9]
@@ -72,7 +72,7 @@ async def store_events(
         version=facts[0][3],
         f_detail=[fact[6] for fact in facts],
     )  # fmt: skip
-    return {bytes(row["event_id"]) for row in rows}
+    return {row["event_id"] for row in rows}
 
 
 def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[Sequence[Any]]:

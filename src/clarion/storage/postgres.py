@@ -21,7 +21,7 @@ CONNECT_WITHIN = 5.0  #: s
 SILENT = 8  #: s until a connection counts as dead whose other end doesn't even confirm what it gets
 #: Every statement here is meant to go by an index. A plan is kept while a week's partition grows from nothing to
 #: millions, and one that was made at its birth would read all of it for every batch, until statistics are renewed.
-_BY_INDEX = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
+_BY_INDEX = {"enable_seqscan": "off", "jit": "off"}
 _KEEPALIVE = {"TCP_KEEPIDLE": SILENT - 4, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": SILENT * 1000}
 
 _AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)

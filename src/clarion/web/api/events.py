@@ -57,7 +57,7 @@ async def post_event(request: Request) -> Response:
             draft = read_event(number, body, request.headers.get("idempotency-key"))
         await clarion.door.meet([draft])
         with tracing.accepting(request.headers.get("traceparent")) as traceparent:
-            entry = clarion.door.enter(draft._replace(traceparent=traceparent) if traceparent else draft)
+            entry = clarion.door.enter(_traced(draft, traceparent))
             (answer,) = await clarion.accept([entry])
     except Invalid as error:
         return of_invalid(error)
@@ -81,7 +81,7 @@ async def post_batch(request: Request) -> Response:
         with tracing.accepting(request.headers.get("traceparent")) as traceparent:
             for draft in drafts:
                 try:
-                    entries.append(clarion.door.enter(_valid(draft)._replace(traceparent=traceparent)))
+                    entries.append(clarion.door.enter(_traced(_valid(draft), traceparent)))
                     results.append(None)
                 except Invalid as error:
                     results.append(_rejected(error))
@@ -105,6 +105,10 @@ def _valid(draft: Draft | Invalid) -> Draft:
     if isinstance(draft, Invalid):
         raise draft
     return draft
+
+
+def _traced(draft: Draft, traceparent: str | None) -> Draft:
+    return draft if traceparent is None else draft._replace(traceparent=traceparent)
 
 
 def _result(answer: Accepted | Invalid) -> dict[str, Any]:
