@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -124,16 +124,27 @@ async def give_back(tx: Tx, taken: Sequence[Taken], now: int) -> None:
     await tx.update(tables.shards, ("project", "event_id", "number"), ("due_at", "tries"), rows, only="NOT t.done")
 
 
+#: Those of `refs` that are open, and perhaps others of the same events: a broadcast has a thousand shards, and whoever
+#: decides a few of them must neither read nor lock the rest.
+_OF_REFS = "s.project IN :projects AND s.event_id IN :events AND s.number IN :numbers AND s.done = :no"
+
+
+def _of(refs: Sequence[ShardRef]) -> dict[str, Any]:
+    return {
+        "projects": sorted({r.project for r in refs}),
+        "events": sorted({r.event_id for r in refs}),
+        "numbers": sorted({r.number for r in refs}),
+        "no": False,
+    }
+
+
 async def cut(tx: Tx, refs: Sequence[ShardRef], now: int) -> None:
     """Cuts ranges without an end into shards that anybody may take; of each range at most `MOST_CUTS` at once."""
     rows = await tx.fetch(
         "SELECT s.project, s.event_id, s.number, s.priority, s.share, s.after, e.audience, e.accepted_at FROM shards s "  # nosec B608  # a constant of storage
         "JOIN events e ON e.project = s.project AND e.id = s.event_id "
-        "WHERE s.project IN :projects AND s.event_id IN :events AND s.done = :no "
-        "AND s.members IS NULL AND s.upto IS NULL" + tx.lock_rows.replace(" UPDATE", " UPDATE OF s"),
-        projects=sorted({r.project for r in refs}),
-        events=sorted({r.event_id for r in refs}),
-        no=False,
+        f"WHERE {_OF_REFS} AND s.members IS NULL AND s.upto IS NULL" + tx.lock_rows.replace(" UPDATE", " UPDATE OF s"),
+        **_of(refs),
     )
     wanted = set(refs)
     for row in rows:
@@ -178,12 +189,9 @@ async def load(tx: Tx, refs: Sequence[ShardRef]) -> list[OpenShard]:
     """Those of `refs` that are cut and still open, with their members."""
     rows = await tx.fetch(
         "SELECT s.project, s.event_id, s.number, s.members, s.after, s.upto, e.audience, e.accepted_at FROM shards s "
-        "JOIN events e ON e.project = s.project AND e.id = s.event_id WHERE s.project IN :projects "
-        "AND s.event_id IN :events AND s.done = :no "
+        f"JOIN events e ON e.project = s.project AND e.id = s.event_id WHERE {_OF_REFS} "  # nosec B608  # a constant
         "AND (s.members IS NOT NULL OR s.upto IS NOT NULL)",
-        projects=sorted({r.project for r in refs}),
-        events=sorted({r.event_id for r in refs}),
-        no=False,
+        **_of(refs),
     )
     wanted, found = set(refs), []
     for row in rows:
@@ -217,11 +225,8 @@ async def preview_members(tx: Tx, project: int, audience: str, now: int) -> tupl
 async def still_open(tx: Tx, refs: Sequence[ShardRef]) -> set[ShardRef]:
     """Locks the shards and gives those that nobody has decided meanwhile."""
     rows = await tx.fetch(
-        "SELECT project, event_id, number FROM shards WHERE project IN :projects AND event_id IN :events "  # nosec B608  # a constant of storage
-        "AND done = :no "
+        f"SELECT project, event_id, number FROM shards s WHERE {_OF_REFS} "  # nosec B608  # a constant
         "ORDER BY project, event_id, number" + tx.lock_rows,
-        projects=sorted({r.project for r in refs}),
-        events=sorted({r.event_id for r in refs}),
-        no=False,
+        **_of(refs),
     )
     return {ShardRef(row["project"], bytes(row["event_id"]), row["number"]) for row in rows} & set(refs)

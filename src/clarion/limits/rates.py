@@ -1,7 +1,7 @@
 """The API's rate limit per key, over all processes: requests that come at the same time ask the store together.
 
-Where many come together and many are allowed, a process takes some tokens more than it needs at once, and keeps them for
-those who come next. They are out of the bucket, and few: what passes is still what the bucket has given.
+Where many come together and many are allowed, a process takes some tokens more than it needs at once, and keeps them
+for those who come next. They are out of the bucket, and few: what passes is still what the bucket has given.
 
 While the store can't be reached, each process limits by itself: a lost Redis slows no request and lets no flood in.
 """

@@ -52,7 +52,7 @@ def make_app(broker_url: str, own: Sequence[Channel], visibility_timeout: int) -
         task_publish_retry=False,
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
-        worker_send_task_events=True,  # for Flower; hints are few
+        worker_send_task_events=False,  # Flower and `celery events` switch them on while they look
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=2,
         broker_transport_options=_transport(broker_url, visibility_timeout),
