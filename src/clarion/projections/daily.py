@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from functools import singledispatch
+from functools import partial, singledispatch
 from typing import Any
 
 from clarion.clock import DAY, SECOND
@@ -112,7 +112,7 @@ class DailyStats(Projector):
                 counts[fact.project, fact.at // DAY, *what] += number
         rows = sorted((project, day_of(day * DAY), *rest, number) for (project, day, *rest), number in counts.items())
         if rows:
-            await tx.many(insert_text(daily_stats, (*KEY, "count"), _ADD, tx.dialect), rows)
+            await tx.many(partial(insert_text, daily_stats, (*KEY, "count"), _ADD), rows)
 
     async def reset(self, tx: Tx, since: int) -> None:
         await tx.run("DELETE FROM daily_stats WHERE day >= :first", first=day_of(since))

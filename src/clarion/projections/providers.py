@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 
 from clarion.clock import MINUTE
 from clarion.ledger.facts import DeliveryAttempted, Recorded
@@ -39,7 +40,7 @@ class ProviderHistory(Projector):
                 total[1] += fact.took_ms
         rows = [(*key, *total) for key, total in sorted(sums.items())]
         if rows:
-            await tx.many(insert_text(provider_history, (*KEY, "count", "took_ms"), _ADD, tx.dialect), rows)
+            await tx.many(partial(insert_text, provider_history, (*KEY, "count", "took_ms"), _ADD), rows)
 
     async def reset(self, tx: Tx, since: int) -> None:
         await tx.run("DELETE FROM provider_history WHERE minute >= :since", since=since)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from enum import IntEnum
+from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
 from clarion.ledger.facts import STREAMS, Fact, detail_of
 from clarion.storage.columns import Table
-from clarion.storage.statements import insert_text, update_text, upsert_tail
+from clarion.storage.statements import Bulk, insert_text, update_text, upsert_tail
 
 T = TypeVar("T")
 Dialect = Literal["sqlite", "postgresql"]
@@ -65,8 +66,8 @@ class Tx(ABC):
         """Executes a statement and gives the number of rows it touched."""
 
     @abstractmethod
-    async def many(self, text: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Executes SQL made by `insert_text` or `update_text` over rows."""
+    async def many(self, text: Bulk, rows: Sequence[Sequence[Any]]) -> None:
+        """Executes a bulk statement over rows."""
 
     @abstractmethod
     async def insert_new(
@@ -88,15 +89,15 @@ class Tx(ABC):
 
     async def insert(self, table: Table, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
         """Inserts rows that must be new."""
-        await self.many(insert_text(table, columns, "", self.dialect), rows)
+        await self.many(partial(insert_text, table, columns, ""), rows)
 
     async def insert_missing(self, table: Table, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
         """Inserts rows, passing over those that are there already."""
-        await self.many(insert_text(table, columns, " ON CONFLICT DO NOTHING", self.dialect), rows)
+        await self.many(partial(insert_text, table, columns, " ON CONFLICT DO NOTHING"), rows)
 
     async def upsert(self, table: Table, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
         """Inserts rows, or replaces the given columns of those that are there. Keys must be distinct, and sorted."""
-        await self.many(insert_text(table, columns, upsert_tail(table, columns), self.dialect), rows)
+        await self.many(partial(insert_text, table, columns, upsert_tail(table, columns)), rows)
 
     async def update(
         self,
@@ -107,7 +108,7 @@ class Tx(ABC):
         only: str = "",
     ) -> None:
         """Updates rows by key (values: key first, then columns) where `only`, SQL over the row `t`, holds."""
-        await self.many(update_text(table, key, columns, only, self.dialect), rows)
+        await self.many(partial(update_text, table, key, columns, only), rows)
 
     async def append(self, facts: Iterable[Fact]) -> None:
         """Appends facts to the ledger."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 from collections.abc import Sequence
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import asyncpg
@@ -12,7 +13,7 @@ import asyncpg
 from clarion.model.errors import Invalid, Unavailable
 from clarion.storage.columns import Table
 from clarion.storage.database import Database, Dialect, Lane, Row, Tx, Work
-from clarion.storage.statements import for_postgres, insert_text
+from clarion.storage.statements import Bulk, Same, for_postgres, in_columns, insert_text, source
 
 T = TypeVar("T")
 
@@ -82,9 +83,10 @@ class PostgresTx(Tx):
         last = tag.rsplit(" ", 1)[-1]
         return int(last) if last.isdigit() else 0
 
-    async def many(self, text: str, rows: Sequence[Sequence[Any]]) -> None:
+    async def many(self, text: Bulk, rows: Sequence[Sequence[Any]]) -> None:
         if rows:
-            await self._connection.execute(text, *(list(column) for column in zip(*rows, strict=True)))
+            same, columns = in_columns(rows)
+            await self._connection.execute(text("postgresql", same), *columns)
 
     async def insert_new(
         self, table: Table, columns: tuple[str, ...], rows: Sequence[Sequence[Any]], returning: tuple[str, ...]
@@ -92,17 +94,28 @@ class PostgresTx(Tx):
         if not rows:
             return []
         back = ", ".join(f'"{c}"' for c in returning)
-        text = insert_text(table, columns, f" ON CONFLICT DO NOTHING RETURNING {back}", "postgresql")
-        new: Sequence[Row] = await self._connection.fetch(text, *(list(column) for column in zip(*rows, strict=True)))
+        same, values = in_columns(rows)
+        text = insert_text(table, columns, f" ON CONFLICT DO NOTHING RETURNING {back}", "postgresql", same)
+        new: Sequence[Row] = await self._connection.fetch(text, *values)
         return new
 
     async def append_rows(self, stream: str, rows: Sequence[Sequence[Any]]) -> None:
-        text = (
-            f"INSERT INTO facts_{stream} (xid, position, project, at, kind, version, subject, recipient, detail) "  # nosec B608
-            f"SELECT pg_current_xact_id()::text::bigint, nextval('facts_{stream}_position'), u.* FROM unnest("
-            "$1::integer[], $2::bigint[], $3::text[], $4::smallint[], $5::bytea[], $6::text[], $7::text[]) AS u"
-        )
-        await self.many(text, rows)
+        await self.many(partial(_append_text, stream), rows)
+
+
+_FACT = (
+    ("project", "integer"), ("at", "bigint"), ("kind", "text"), ("version", "smallint"), ("subject", "bytea"),
+    ("recipient", "text"), ("detail", "text"),
+)  # fmt: skip
+
+
+@lru_cache(maxsize=128)
+def _append_text(stream: str, _dialect: str, same: Same) -> str:
+    return (
+        f"INSERT INTO facts_{stream} (xid, position, project, at, kind, version, subject, recipient, detail) "  # nosec B608
+        f"SELECT pg_current_xact_id()::text::bigint, nextval('facts_{stream}_position'), f.* "
+        f"FROM ({source(_FACT, same)}) f"
+    )
 
 
 class PostgresDatabase(Database):

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from clarion.model.errors import Unavailable
 from clarion.storage.columns import Table
 from clarion.storage.database import Database, Dialect, Lane, Row, Tx, Work
-from clarion.storage.statements import for_sqlite
+from clarion.storage.statements import Bulk, for_sqlite
 
 T = TypeVar("T")
 
@@ -62,8 +62,8 @@ class SqliteTx(Tx):
     async def run(self, statement: str, /, **values: Any) -> int:
         return self._execute(statement, values).rowcount
 
-    async def many(self, text: str, rows: Sequence[Sequence[Any]]) -> None:
-        self._connection.executemany(text, rows)
+    async def many(self, text: Bulk, rows: Sequence[Sequence[Any]]) -> None:
+        self._connection.executemany(text("sqlite", ()), rows)
 
     async def insert_new(
         self, table: Table, columns: tuple[str, ...], rows: Sequence[Sequence[Any]], returning: tuple[str, ...]

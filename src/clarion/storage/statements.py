@@ -8,7 +8,7 @@ members.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -64,15 +64,44 @@ def for_sqlite(text: str, values: Mapping[str, Any]) -> tuple[str, Mapping[str, 
     return text, spread
 
 
-@lru_cache(maxsize=256)
-def insert_text(table: Table, columns: tuple[str, ...], conflict: str, dialect: str) -> str:
-    """`INSERT` of many rows: one row's places on SQLite, arrays through `unnest` on PostgreSQL."""
+#: Which columns of a batch hold the same value in all its rows: PostgreSQL gets that once, instead of an array.
+Same = tuple[bool, ...]
+#: The text of a bulk statement for a dialect. On PostgreSQL its values are arrays, and single values where `Same` says.
+Bulk = Callable[[str, Same], str]
+
+#: Rows from which on it is worth a look which columns are the same: fewer would make a new statement every time.
+MANY = 32
+
+
+def in_columns(rows: Sequence[Sequence[Any]]) -> tuple[Same, list[Any]]:
+    """A batch by columns, for PostgreSQL: what is the same in all rows as one value. At least one stays an array."""
+    columns: list[Any] = [list(column) for column in zip(*rows, strict=True)]
+    if len(rows) < MANY:
+        return (False,) * len(columns), columns
+    same = tuple(c[0] == c[-1] and c.count(c[0]) == len(c) for c in columns)
+    if all(same):
+        same = (False, *same[1:])
+    return same, [c[0] if s else c for s, c in zip(same, columns, strict=True)]
+
+
+def source(columns: Sequence[tuple[str, str]], same: Same, prefix: str = "") -> str:
+    """`SELECT` of a batch's rows on PostgreSQL. `columns` are names and types; their values stand at `$1` and so on, or
+    with a `prefix` at places called `:prefix_name`."""
+    given = [f":{prefix}_{name}" if prefix else f"${i + 1}" for i, (name, _) in enumerate(columns)]
+    places = [f"{p}::{kind}{'' if s else '[]'}" for p, (_, kind), s in zip(given, columns, same, strict=True)]
+    values = [place if s else f'u."{name}"' for place, (name, _), s in zip(places, columns, same, strict=True)]
+    arrays = ", ".join(place for place, s in zip(places, same, strict=True) if not s)
+    names = ", ".join(f'"{name}"' for (name, _), s in zip(columns, same, strict=True) if not s)
+    return f"SELECT {', '.join(values)} FROM unnest({arrays}) AS u({names})"  # nosec B608: names from tables.py
+
+
+@lru_cache(maxsize=512)
+def insert_text(table: Table, columns: tuple[str, ...], conflict: str, dialect: str, same: Same) -> str:
+    """`INSERT` of many rows: one row's places on SQLite, a batch through `unnest` on PostgreSQL."""
     names = ", ".join(f'"{c}"' for c in columns)
-    if dialect == "sqlite":
-        source = f"VALUES ({', '.join('?' * len(columns))})"
-    else:
-        source = f"SELECT * FROM unnest({', '.join(f'${i + 1}::{_array(table, c)}' for i, c in enumerate(columns))})"  # nosec B608  # a constant of storage
-    return f'INSERT INTO "{table.name}" ({names}) {source}{conflict}'  # nosec B608: names from tables.py
+    places = ", ".join("?" * len(columns))
+    rows = f"VALUES ({places})" if dialect == "sqlite" else source(_kinds(table, columns), same)
+    return f'INSERT INTO "{table.name}" ({names}) {rows}{conflict}'  # nosec B608: names from tables.py
 
 
 @lru_cache(maxsize=256)
@@ -84,24 +113,22 @@ def upsert_tail(table: Table, columns: tuple[str, ...]) -> str:
     return f" ON CONFLICT ({', '.join(table.key)}) {action}"
 
 
-@lru_cache(maxsize=256)
-def update_text(table: Table, key: tuple[str, ...], columns: tuple[str, ...], only: str, dialect: str) -> str:
+@lru_cache(maxsize=512)
+def update_text(
+    table: Table, key: tuple[str, ...], columns: tuple[str, ...], only: str, dialect: str, same: Same
+) -> str:
     """`UPDATE` of many rows by `key`; values in the order key, columns. `only` narrows by what the row `t` holds."""
+    extra = f" AND ({only})" if only else ""
     if dialect == "sqlite":
         sets = ", ".join(f'"{c}" = ?{i + len(key) + 1}' for i, c in enumerate(columns))
         where = " AND ".join(f'"{c}" = ?{i + 1}' for i, c in enumerate(key))
-        extra = f" AND ({only})" if only else ""
         return f'UPDATE "{table.name}" AS t SET {sets} WHERE {where}{extra}'  # nosec B608: names from tables.py
     names = ", ".join(f'"{c}"' for c in key + columns)
-    arrays = ", ".join(f"${i + 1}::{_array(table, c)}" for i, c in enumerate(key + columns))
+    rows = source(_kinds(table, key + columns), same)
     sets = ", ".join(f'"{c}" = new."{c}"' for c in columns)
     where = " AND ".join(f't."{c}" = new."{c}"' for c in key)
-    extra = f" AND ({only})" if only else ""
-    return (
-        f'UPDATE "{table.name}" t SET {sets} '  # nosec B608: names from tables.py
-        f"FROM (SELECT * FROM unnest({arrays}) AS u({names})) new WHERE {where}{extra}"
-    )
+    return f'UPDATE "{table.name}" t SET {sets} FROM ({rows}) new({names}) WHERE {where}{extra}'  # nosec B608
 
 
-def _array(table: Table, column: str) -> str:
-    return f"{table.columns[column].kind.postgresql.lower()}[]"
+def _kinds(table: Table, columns: tuple[str, ...]) -> list[tuple[str, str]]:
+    return [(name, table.columns[name].kind.postgresql.lower()) for name in columns]
