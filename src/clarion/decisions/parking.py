@@ -107,9 +107,10 @@ async def _due(tx: Tx, task: Task, at: int) -> None:
         )  # fmt: skip
 
 
-async def count(tx: Tx) -> int:
-    """How much is parked, in all projects."""
-    row = await tx.first(f"SELECT count(*) AS n FROM {PARKED}")  # nosec B608  # a constant
+async def count(tx: Tx, project: int | None = None) -> int:
+    """How much is parked, in a project or in all."""
+    mine = "" if project is None else " AND project = :project"
+    row = await tx.first(f"SELECT count(*) AS n FROM {PARKED}{mine}", project=project)  # nosec B608  # constants
     return int(row["n"]) if row else 0
 
 

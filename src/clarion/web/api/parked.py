@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from clarion.clock import rfc3339
 from clarion.decisions import parking
 from clarion.decisions.parking import Parked
 from clarion.model import ids
 from clarion.model.jobs import DECIDE, REVIEW
+from clarion.storage import Tx
 from clarion.web.access import App, Caller, Project
 
 router = APIRouter(tags=["operations"])
@@ -19,12 +20,17 @@ MOST = 500
 
 
 @router.get("/v1/parked")
-async def list_parked(app: App, project: Project, caller: Caller) -> dict[str, Any]:
-    """Parked work, the newest first, at most 500: `decide` a shard of an event, `review` what was deferred for a
-    recipient, `digest` what was gathered for one."""
-    found = await app.db.read(lambda tx: parking.parked(tx, project, MOST))
-    items = [_shown(p) for p in found]
-    return {"items": items, "next": None}
+async def list_parked(
+    app: App, project: Project, caller: Caller, limit: Annotated[int, Query(ge=1, le=MOST)] = MOST
+) -> dict[str, Any]:
+    """Parked work, the newest first, and how much there is: `decide` a shard of an event, `review` what was deferred
+    for a recipient, `digest` what was gathered for one."""
+
+    async def work(tx: Tx) -> tuple[list[Parked], int]:
+        return await parking.parked(tx, project, limit), await parking.count(tx, project)
+
+    found, count = await app.db.read(work)
+    return {"items": [_shown(p) for p in found], "next": None, "count": count}
 
 
 def _shown(p: Parked) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import { notification } from "./views/notification.js";
 import { notifications } from "./views/notifications.js";
 import { outbox } from "./views/outbox.js";
 import { overview } from "./views/overview.js";
+import { parked } from "./views/parked.js";
 import { recipient } from "./views/recipient.js";
 import { recipients } from "./views/recipients.js";
 import { workflow } from "./views/workflow.js";
@@ -25,7 +26,10 @@ const PLACES = {
   outbox: ["Outbox", outbox, outbox],
   workflows: ["Workflows", workflows, workflow],
   recipients: ["Recipients", recipients, recipient],
+  parked: ["Parked work", parked],
 };
+/** Not in the menu: the overview leads there when there is something to see. */
+const ASIDE = ["parked"];
 
 const app = document.getElementById("app");
 const main = h("main", { id: "main" });
@@ -117,9 +121,9 @@ function shell() {
       h(
         "nav",
         { "aria-label": "Main" },
-        Object.entries(PLACES).map(([place, [name]]) =>
-          h("a", { href: `#/${place}` }, icon(place, 18), h("span", null, name)),
-        ),
+        Object.entries(PLACES)
+          .filter(([place]) => !ASIDE.includes(place))
+          .map(([place, [name]]) => h("a", { href: `#/${place}` }, icon(place, 18), h("span", null, name))),
       ),
       h(
         "div",

@@ -141,7 +141,10 @@ function draw(one, ask) {
             h("span", { class: "soft" }, ` decided, ${count(one.notifications, "notification")}`),
           ),
           progress("Recipients decided", one.decided, one.recipients),
-          deliveries > 0 && [h("h3", null, count(deliveries, "delivery", "deliveries")), stateBar(one.deliveries)],
+          deliveries > 0 && [
+            h("h3", null, `${one.estimated ? "about " : ""}${count(deliveries, "delivery", "deliveries")}`),
+            stateBar(one.deliveries),
+          ],
         ),
       ),
       card(

@@ -8,6 +8,7 @@ import { live } from "../live.js";
 import { card, cardWith, copyButton, empty, heading, loading, notificationRow, trouble } from "../parts.js";
 import { curl, firstEvent } from "../samples.js";
 import { CHANNELS, capital, channelName, reasonName } from "../words.js";
+import { parkedNotice } from "./parked.js";
 
 const DAYS = 14;
 
@@ -27,6 +28,7 @@ export function overview({ signal }) {
     { class: "hero-place" },
     (fresh) => fresh && (fresh.event ? firstSteps(fresh.event) : nothingToStart()),
   );
+  const waiting = region("div", { class: "hero-place", role: "status" }, parkedNotice);
   const tiles = region("div", { class: "tiles" }, drawTiles);
   const days = region("div", null, drawDays);
   const channels = region("div", null, drawChannels);
@@ -46,6 +48,15 @@ export function overview({ signal }) {
     }
   }
 
+  /** Who may not see it isn't told. */
+  const parked = async () => {
+    try {
+      waiting.show((await get("/v1/parked", { limit: 1 }, signal)).count);
+    } catch (error) {
+      if (error.status !== 403) throw error;
+    }
+  };
+
   const list = async () => {
     const [page, workflows] = await Promise.all([get("/v1/notifications", { limit: 8 }, signal), workflowsByKey()]);
     const names = [...workflows].map(([key, { name }]) => [key, { name }]);
@@ -60,6 +71,7 @@ export function overview({ signal }) {
       part(() => get("/v1/stats", { from, by: "state,reason" }, signal), reasons),
       part(() => get("/v1/providers", {}, signal), providers),
       part(list, latest),
+      parked(),
     ]),
   );
 
@@ -68,6 +80,7 @@ export function overview({ signal }) {
     "div",
     { class: "overview" },
     heading("Overview", "What happened today and lately", h("span", { class: "live" }, "Live")),
+    waiting.element,
     hero.element,
     tiles.element,
     h(
