@@ -5,6 +5,7 @@ PostgreSQL refuses to run as root: then it runs as `nobody`. Must import nothing
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pwd
@@ -190,7 +191,8 @@ class Server(ABC):
         family = psutil.Process(self.process.pid).children(recursive=True) if self.process.poll() is None else []
         self.process.kill()
         for child in family:
-            child.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
         self.process.wait()
         psutil.wait_procs(family, timeout=START_SECONDS)
         self.process = None

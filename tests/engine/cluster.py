@@ -80,15 +80,20 @@ class Cluster:
 
     def rows(self, text: str, **values: object) -> list[tuple[object, ...]]:
         """What a query gives, on a connection of its own."""
-
-        async def ask() -> list[tuple[object, ...]]:
-            database = await open_database(self.server.environment["CLARION_DATABASE_URL"])
-            try:
-                return [tuple(row) for row in await database.read(lambda tx: tx.fetch(text, **values))]
-            finally:
-                await database.close()
-
-        return asyncio.run(ask())
+        return rows(self.server.environment["CLARION_DATABASE_URL"], text, **values)
 
 
-__all__ = ["Cluster", "Process", "eventually"]
+def rows(url: str, text: str, **values: object) -> list[tuple[object, ...]]:
+    """What a query gives, on a connection of its own."""
+
+    async def ask() -> list[tuple[object, ...]]:
+        database = await open_database(url, pool_size=1)
+        try:
+            return [tuple(row) for row in await database.read(lambda tx: tx.fetch(text, **values))]
+        finally:
+            await database.close()
+
+    return asyncio.run(ask())
+
+
+__all__ = ["Cluster", "Process", "eventually", "rows"]

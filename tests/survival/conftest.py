@@ -18,6 +18,7 @@ from tests.survival.trials import Fault
 
 IN_FLIGHT = 20  #: messages that a worker process has on their way at most
 FAULT = 2.0  #: s that a fault lasts
+SLEEP = 10.0  #: s: longer than a worker may be silent
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 
 
@@ -46,6 +47,11 @@ class Stores:
             Fault("the network to PostgreSQL is cut", lambda: _for_a_while(way.cut, way.mend), in_flight),
             Fault("the connections to PostgreSQL are half closed", way.half_close, in_flight),
             Fault("nothing comes through to PostgreSQL", lambda: _for_a_while(way.stall, way.mend), in_flight),
+            Fault(
+                "the same for longer than a worker may be silent",
+                lambda: _for_a_while(way.stall, way.mend, SLEEP),
+                in_flight,
+            ),
             Fault("PostgreSQL is slow", lambda: _for_a_while(lambda: way.slow(0.05), way.mend), in_flight),
         ]
 
@@ -71,9 +77,9 @@ class Stores:
         _for_a_while(self.redis.kill, self.redis.start)
 
 
-def _for_a_while(begin: Callable[[], None], end: Callable[[], None]) -> None:
+def _for_a_while(begin: Callable[[], None], end: Callable[[], None], seconds: float = FAULT) -> None:
     begin()
-    time.sleep(FAULT)
+    time.sleep(seconds)
     end()
 
 

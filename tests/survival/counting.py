@@ -110,14 +110,14 @@ class Sink:
 
 
 class Producer:
-    """Clients that report events without end, each again under its key until it is accepted."""
+    """Clients that report events without end, each again under its key until it is accepted; with so much data."""
 
-    def __init__(self, server: Server, clients: int = 2) -> None:
-        self._server, self._stop = server, threading.Event()
+    def __init__(self, server: Server, clients: int = 2, size: int = 0) -> None:
+        self._server, self._size, self._stop = server, size, threading.Event()
         self.accepted: set[str] = set()  #: "text recipient", as the sink names what comes
-        self.events = 0  #: accepted ones
-        self.refused = 0  #: answers that were not 202
-        self.last: Answer | None = None
+        self.events = 0  #: accepted ones, of both kinds
+        self.capped = 0  #: those of them of which only CAP may arrive
+        self.refused: list[Answer] = []  #: answers that were not 202
         self._threads = [threading.Thread(target=self._report, args=(i,)) for i in range(clients)]
         for thread in self._threads:
             thread.start()
@@ -128,17 +128,19 @@ class Producer:
             name = f"{client}-{number}"
             people = [f"r{(number + n) % PEOPLE}" for n in range(TOLD)]
             kind, told = ("capped", [EVERYTHING]) if number % 10 == 9 else ("note", people)
-            body = {"type": kind, "data": {"n": name}, "recipients": told, "idempotency_key": name}
+            data = {"n": name, "more": "x" * self._size}
+            body = {"type": kind, "data": data, "recipients": told, "idempotency_key": name}
             answer = self._server.call("POST", "/v1/events", body)
             if answer.status == 202:
                 self.events += 1
                 if kind == "note":
                     self.accepted |= {f"{name} {who}" for who in people}
+                else:
+                    self.capped += 1
                 number += 1
                 time.sleep(0.1)  # a steady trickle: this is about faults, not about speed
             else:
-                self.refused += 1
-                self.last = answer
+                self.refused.append(answer)
                 time.sleep(0.05)
 
     def stop(self) -> None:

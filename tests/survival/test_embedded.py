@@ -11,11 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.server import Server
-from tests.survival.conftest import IN_FLIGHT, Stores
+from tests.survival.conftest import IN_FLIGHT, SLEEP, Stores
 from tests.survival.counting import WORKFLOWS, Producer, Sink
 from tests.survival.trials import Cost, Fault, Trial, assert_nothing_lost, show
-
-SLEEP = 10.0  #: s: longer than a worker may be silent
 
 
 def killed(server: Server) -> None:
