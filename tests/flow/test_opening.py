@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from clarion.bootstrap import Clarion
 from clarion.model.errors import Misconfigured
 from clarion.settings import load
-from clarion.storage import open_database
-from clarion.storage.schema import migrate, prepare, schema_of
+from clarion.storage import Tx, open_database, tables
+from clarion.storage.migrations import versions
+from clarion.storage.schema import REVISIONS, WORKS_WITH, migrate, prepare, schema_of
 
 CHOSEN = "an-admin-key-of-the-operators-own-choice-{}"
 
@@ -58,13 +60,51 @@ async def test_an_empty_database_gets_the_schema_and_a_second_time_changes_nothi
     assert before.up_to_date
 
 
-async def test_a_schema_of_a_newer_release_is_refused_with_the_mend(database_url: str) -> None:
-    await prepare(database_url)
-    database = await open_database(database_url)
-    await database.write(lambda tx: tx.run("UPDATE alembic_version SET version_num = '9999'"))
+async def changed_by_a_newer_release(url: str, works_with: str) -> None:
+    async def work(tx: Tx) -> None:
+        await tx.run("UPDATE alembic_version SET version_num = '9999'")
+        await tx.upsert(tables.meta, ("name", "value"), [(WORKS_WITH, works_with.encode())])
+
+    database = await open_database(url)
+    await database.write(work)
     await database.close()
+
+
+async def test_a_schema_that_a_newer_release_has_contracted_is_refused_with_the_mend(database_url: str) -> None:
+    await prepare(database_url)
+    await changed_by_a_newer_release(database_url, works_with="9998")
     with pytest.raises(Misconfigured, match=r"newer Clarion.*Install that release"):
         await prepare(database_url)
+
+
+async def test_a_schema_that_a_newer_release_has_only_expanded_is_worked_on(tmp_path: Path, database_url: str) -> None:
+    await prepare(database_url)
+    await changed_by_a_newer_release(database_url, works_with=REVISIONS[-1])
+
+    # When this release starts on it, and is asked to migrate
+    await (await opened(tmp_path, database_url)).close()
+    before = await migrate(database_url)
+
+    # Then it leaves the schema as it is
+    assert before == await schema_of(database_url)
+    assert (before.current, before.up_to_date) == ("9999", True)
+
+
+async def test_on_postgresql_a_schema_of_an_older_release_waits_for_its_operator(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given that this release brings one more migration than the database has seen
+    await prepare(postgres_url)
+    monkeypatch.setattr("clarion.storage.schema.REVISIONS", [*REVISIONS, "9999"])
+    with pytest.raises(Misconfigured, match="run `clarion migrate`"):
+        await prepare(postgres_url)
+
+
+def test_every_migration_says_which_releases_go_on_after_it() -> None:
+    for path in Path(versions.__path__[0]).glob("v*.py"):
+        module = import_module(f"{versions.__name__}.{path.stem}")
+        assert module.works_with in REVISIONS
+        assert module.works_with <= module.revision == path.name[1:5]
 
 
 async def test_somebody_elses_tables_are_left_alone(database_url: str) -> None:

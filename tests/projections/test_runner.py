@@ -112,6 +112,23 @@ async def test_a_crash_between_batches_repeats_nothing_and_loses_nothing(
     assert await database.read(total_of) == 15
 
 
+async def test_facts_of_kinds_that_only_a_newer_release_knows_stop_nothing(
+    database: Database, projections: Projections
+) -> None:
+    # Given such a fact between others
+    row = (1, NOW, "SomethingNew", 1, b"s" * 16, None, '{"n": 1}')
+    await append(database, accepted(1))
+    await database.write(lambda tx: tx.append_rows("operational", [row]))
+    await append(database, accepted(2))
+
+    # When the projections of this release go on
+    assert await projections.catch_up("total") == 3
+
+    # Then what it knows is counted, by the projections that it comes with as well
+    assert await database.read(total_of) == 3
+    assert await Projections(database, Clock(), PROJECTORS).catch_up_all() == 3
+
+
 async def test_two_runners_at_once_apply_every_fact_once(migrated_url: str) -> None:
     databases = [await open_database(migrated_url) for _ in range(2)]
     await append(databases[0], *map(accepted, range(1, 101)))

@@ -110,10 +110,14 @@ class Sink:
 
 
 class Producer:
-    """Clients that report events without end, each again under its key until it is accepted; with so much data."""
+    """Clients that report events without end, each again under its key until it is accepted; `size`: bytes of each.
+
+    They take turns at the `servers`, to which others may be added.
+    """
 
     def __init__(self, server: Server, clients: int = 2, size: int = 0) -> None:
-        self._server, self._size, self._stop = server, size, threading.Event()
+        self.servers = [server]
+        self._size, self._stop = size, threading.Event()
         self.accepted: set[str] = set()  #: "text recipient", as the sink names what comes
         self.events = 0  #: accepted ones, of both kinds
         self.capped = 0  #: those of them of which only CAP may arrive
@@ -130,7 +134,7 @@ class Producer:
             kind, told = ("capped", [EVERYTHING]) if number % 10 == 9 else ("note", people)
             data = {"n": name, "more": "x" * self._size}
             body = {"type": kind, "data": data, "recipients": told, "idempotency_key": name}
-            answer = self._server.call("POST", "/v1/events", body)
+            answer = self.servers[number % len(self.servers)].call("POST", "/v1/events", body)
             if answer.status == 202:
                 self.events += 1
                 if kind == "note":

@@ -53,8 +53,8 @@ class Trial:
         self._went_on()
         for fault in faults:
             repeats = self._sink.repeats()
-            fault.strike()
             try:
+                fault.strike()
                 ended = time.time()
                 went_on = self._went_on()
                 settled = self._settled(ended)

@@ -49,12 +49,12 @@ def add(app: typer.Typer) -> None:
 
 
 def migrate(context: typer.Context, as_json: AsJson = False) -> None:
-    """Brings the database to this release's schema. Stop older versions and make a backup before."""
+    """Brings the database to this release's schema, beside a running server if need be. Make a backup before."""
     before = asyncio.run(migrate_schema(context.ensure_object(Context).settings.database_url))
     if as_json:
         say_json({"from": before.current, "to": before.newest})
     elif before.up_to_date:
-        out.print(f"the schema is up to date ({before.newest})")
+        out.print(f"the schema is up to date ({before.current})")
     else:
         out.print(f"migrated from {before.current or 'an empty database'} to {before.newest}")
 

@@ -209,4 +209,5 @@ _TELLERS: dict[str, Callable[[Detail], list[Line]]] = {
     "NotificationTouched": _touched,
     "ReceiptRecorded": _receipt,
     "DigestClosed": _digest,
+    "UnknownFact": lambda d: [Line(f"{d['kind']}: written by a newer release of Clarion.", 0, "dim")],
 }

@@ -23,6 +23,7 @@ from clarion.ledger.facts import (
     RecipientErased,
     Subscribed,
     SuppressionLifted,
+    UnknownFact,
     Unsubscribed,
 )
 from clarion.model import ids
@@ -153,4 +154,5 @@ _SENTENCES: dict[type[Fact], Callable[[Any], str]] = {
     SuppressionLifted: lambda fact: f"{fact.channel} address no longer barred",
     RecipientChanged: _profile,
     RecipientErased: lambda _fact: "erased, with everything personal",
+    UnknownFact: lambda fact: f"{fact.kind}: written by a newer release of Clarion",
 }

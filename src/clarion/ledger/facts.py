@@ -2,7 +2,11 @@
 
 Facts hold ids, words and figures, never an address or a text that was sent: erasing a person needs no rewriting of
 history. Every type stands in this file. `operational` facts are dropped by retention, `record` facts (preferences,
-consent, erasure, audit) never. A change of shape raises `VERSION`, and `read` learns to lift the old one.
+consent, erasure, audit) never.
+
+A change of shape raises `VERSION`, and `read` learns to lift the old one; releases work side by side, so it is written
+only by a release after the one that learned to read it. A new kind, or a further field with a default behind the others,
+needs no such care: an older release passes over both.
 """
 
 from __future__ import annotations
@@ -318,6 +322,14 @@ class ProjectCreated(Fact, frozen=True, kw_only=True):
 #: Every fact by the name it is stored under.
 FACTS: dict[str, type[Fact]] = {kind.__name__: kind for kind in Fact.__subclasses__()}
 
+
+class UnknownFact(Fact, frozen=True, kw_only=True):
+    """What stands for a kind of a newer release, which wrote it while this one works beside it. Never written."""
+
+    kind: str
+    said: dict[str, Any] | list[Any]
+
+
 _encoder = msgspec.json.Encoder()
 _COMMON = ("project", "at", "subject", "recipient")
 
@@ -363,12 +375,17 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 def read(
     kind: str, version: int, project: int, at: int, subject: bytes | None, recipient: str | None, detail: bytes
 ) -> Fact:
-    """A fact from its stored row. Raises ValueError for a kind or version that this release doesn't know."""
+    """A fact from its stored row. A kind that this release doesn't know is an `UnknownFact`, fields are passed over.
+
+    Raises ValueError for a later version of a kind that it knows: to pass it over would be to count wrongly.
+    """
     known = FACTS.get(kind)
-    if known is None or version > known.VERSION:
+    if known is not None and version > known.VERSION:
         raise ValueError(f"the ledger holds {kind} version {version}, which this release of Clarion doesn't know")
     fields: dict[str, Any] | list[Any] = msgspec.json.decode(detail)
-    if isinstance(fields, list):
+    if known is None:
+        known, fields = UnknownFact, {"kind": kind, "said": fields}
+    elif isinstance(fields, list):
         fields = dict(zip(_shape(known).names, fields, strict=False))
     fact = msgspec.convert({**fields, "project": project, "at": at, "recipient": recipient}, known)
     return msgspec.structs.replace(fact, subject=bytes(subject or b""))

@@ -16,7 +16,8 @@ from clarion.ledger.facts import Recorded, Stream
 class Projector(ABC):
     """Keeps one read model. Knows no time but that of the facts, and reads nothing but what it wrote itself."""
 
-    #: Names its checkpoint: a projector that counts differently gets another name.
+    #: Names its checkpoint: a projector that counts differently, or further kinds of facts, gets another name. (An
+    #: older release beside this one may move the checkpoint past facts of kinds that it doesn't know.)
     name: ClassVar[str]
     streams: ClassVar[tuple[Stream, ...]]
 

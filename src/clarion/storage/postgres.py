@@ -25,7 +25,12 @@ SILENT = 8  #: s until a connection counts as dead whose other end doesn't even 
 _BY_INDEX = {"enable_seqscan": "off", "jit": "off"}
 _KEEPALIVE = {"TCP_KEEPIDLE": SILENT - 4, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": SILENT * 1000}
 
-_AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+_AGAIN = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.InvalidCachedStatementError,  # a migration has changed a table meanwhile
+    asyncpg.OutdatedSchemaCacheError,
+)
 _AWAY = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
@@ -140,12 +145,15 @@ class PostgresDatabase(Database):
         return cls(pool, url)
 
     async def write(self, work: Work[T], lane: Lane = Lane.COMMANDS) -> T:
-        return await self._write(work, together=True)
+        return await self._run(work, together=True)
 
     async def write_once(self, work: Work[T], lane: Lane = Lane.COMMANDS) -> T:
-        return await self._write(work, together=False)
+        return await self._run(work, together=False)
 
-    async def _write(self, work: Work[T], together: bool) -> T:
+    async def read(self, work: Work[T]) -> T:
+        return await self._run(work, together=False)
+
+    async def _run(self, work: Work[T], together: bool) -> T:
         for attempt in range(1, TRIES + 1):
             try:
                 async with self._pool.acquire(timeout=30) as connection:
@@ -155,21 +163,12 @@ class PostgresDatabase(Database):
                         return await work(PostgresTx(connection))
             except _AGAIN as error:
                 if attempt == TRIES:
-                    raise Unavailable("PostgreSQL found no way through concurrent writes; try again") from error
+                    raise Unavailable("PostgreSQL found no way through concurrent work; try again") from error
             except _UNFIT as error:
                 raise _unfit() from error
             except _AWAY as error:
                 raise Unavailable(f"PostgreSQL can't take it now ({type(error).__name__})") from error
         raise AssertionError("unreachable")
-
-    async def read(self, work: Work[T]) -> T:
-        try:
-            async with self._pool.acquire(timeout=30) as connection:
-                return await work(PostgresTx(connection))
-        except _UNFIT as error:
-            raise _unfit() from error
-        except _AWAY as error:
-            raise Unavailable(f"PostgreSQL can't answer now ({type(error).__name__})") from error
 
     async def lock(self, name: str) -> bool:
         if name in self._locks:

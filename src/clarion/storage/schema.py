@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,52 +14,69 @@ from clarion.storage.database import Tx
 REVISIONS = sorted(path.name[1:5] for path in Path(__file__).with_name("migrations").glob("versions/v????_*.py"))
 
 
+#: The name in `meta` under which the oldest revision stands whose releases can work on the schema as it is. A newer
+#: release writes it with its migrations; until then that is the present one's.
+WORKS_WITH = "works_with"
+
+
 class Schema(NamedTuple):
-    """Where a database stands: `current` None means empty; `known` False means made by another release."""
+    """Where a database stands: `current` None means empty; `known` False means made for another release.
+
+    `ahead`: a newer release has expanded it, and this one works on it still.
+    """
 
     current: str | None
     newest: str
     known: bool
+    ahead: bool = False
 
     @property
     def up_to_date(self) -> bool:
-        return self.current == self.newest
+        return self.current == self.newest or self.ahead
+
+
+class _Found(NamedTuple):
+    tables: set[str]
+    current: str | None  #: the revision that is written down
+    works_with: str | None  #: what stands under WORKS_WITH
 
 
 async def schema_of(url: str) -> Schema:
     """The state of the schema of the database at `url`, read without the tools that change it: every process asks."""
-    tables, current = await _found(url)
-    # Somebody else's tables: don't write into them.
-    known = current in REVISIONS if current is not None else "events" not in tables
-    return Schema(current, REVISIONS[-1], known)
+    found = await _found(url)
+    current, newest = found.current, REVISIONS[-1]
+    if current is None:  # somebody else's tables: don't write into them
+        return Schema(current, newest, known="events" not in found.tables)
+    ahead = current not in REVISIONS and found.works_with in REVISIONS
+    return Schema(current, newest, current in REVISIONS or ahead, ahead)
 
 
-async def _found(url: str) -> tuple[set[str], str | None]:
-    """The tables that there are, and the revision that is written down."""
+async def _found(url: str) -> _Found:
     path = sqlite_path(url)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Nobody else's business: SQLite gives its other files the same mode.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        with closing(sqlite3.connect(path)) as connection:
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            rows = connection.execute(_REVISION).fetchall() if "alembic_version" in tables else []
-            return tables, rows[0][0] if rows else None
     db = await open_database(url, pool_size=1)
     try:
-        return await db.read(_found_on_postgres)
+        return await db.read(_look)
     finally:
         await db.close()
 
 
-_REVISION = "SELECT version_num FROM alembic_version"
+_TABLES = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table'",
+    "postgresql": "SELECT tablename AS name FROM pg_tables WHERE schemaname = current_schema()",
+}
 
 
-async def _found_on_postgres(tx: Tx) -> tuple[set[str], str | None]:
-    rows = await tx.fetch("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
-    tables = {row["tablename"] for row in rows}
-    row = await tx.first(_REVISION) if "alembic_version" in tables else None
-    return tables, row["version_num"] if row else None
+async def _look(tx: Tx) -> _Found:
+    tables = {row["name"] for row in await tx.fetch(_TABLES[tx.dialect])}
+    revision = await tx.first("SELECT version_num FROM alembic_version") if "alembic_version" in tables else None
+    if revision is None:
+        return _Found(tables, None, None)
+    works_with = await tx.first("SELECT value FROM meta WHERE name = :name", name=WORKS_WITH)
+    return _Found(tables, revision["version_num"], bytes(works_with["value"]).decode() if works_with else None)
 
 
 async def migrate(url: str) -> Schema:
@@ -88,8 +103,8 @@ async def prepare(url: str) -> None:
         return
     if schema.current is not None and sqlite_path(url) is None:
         raise Misconfigured(
-            f"the database has schema {schema.current}, this release needs {schema.newest}: "
-            "stop older versions of Clarion, make a backup and run `clarion migrate`"
+            f"the database has schema {schema.current}, this release needs {schema.newest}: make a backup and run "
+            "`clarion migrate` (older releases may go on beside it: docs/operations.md, Upgrading)"
         )
     await migrate(url)
 

@@ -8,6 +8,7 @@ from alembic import op
 
 revision = "0001"
 down_revision = None
+works_with = "0001"  # the oldest revision whose releases can work on this schema
 
 
 def upgrade() -> None:
