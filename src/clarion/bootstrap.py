@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import structlog
 
 from clarion import __version__, tracing, zones
-from clarion.clock import HOUR, SECOND, Clock, SystemClock
+from clarion.clock import HOUR, SECOND, Clock, SystemClock, monotonic
 from clarion.decisions.closing import Closer
 from clarion.decisions.contexts import Contexts
 from clarion.decisions.driver import Decider
@@ -62,7 +63,7 @@ from clarion.limits.embedded import EmbeddedLimits
 from clarion.limits.interface import LimitsStore
 from clarion.limits.rates import ApiRates
 from clarion.model.delivery import Receipt
-from clarion.model.errors import Misconfigured
+from clarion.model.errors import Misconfigured, Unavailable
 from clarion.model.ids import Id
 from clarion.model.jobs import DECIDE, Job
 from clarion.model.words import Channel, Priority, Role
@@ -90,6 +91,9 @@ log = structlog.get_logger("clarion")
 
 REFRESH = 1.0  #: s between looks for workflow versions that other processes stored
 FINISH = 1.0  #: s between looks for events that were paused, resumed or cancelled
+
+PATIENCE = 60.0  #: s that a start waits for databases that aren't there yet
+PAUSE = 0.5  #: s between looks whether they are
 
 #: What a process is there for. With the embedded engine, `serve` does everything.
 Part = Literal["serve", "worker", "scheduler"]
@@ -237,6 +241,19 @@ class Clarion:
             await db.close()
             raise
         return clarion
+
+    @classmethod
+    async def open_in_time(cls, settings: Settings) -> Clarion:
+        """As `open`, and waits for databases that come later: after a power cut everything starts at once."""
+        deadline = monotonic() + PATIENCE
+        while True:
+            try:
+                return await cls.open(settings)
+            except Unavailable as error:
+                if monotonic() > deadline:
+                    raise
+                log.warning("can't start yet, trying again", error=str(error))
+            await asyncio.sleep(PAUSE)
 
     async def _first_rows(self) -> None:
         """The default project and an admin key, made at the very first start."""

@@ -82,7 +82,7 @@ class WorkerProcess:
             raise
 
     async def _opened(self) -> Clarion:
-        clarion = await Clarion.open(self._settings)
+        clarion = await Clarion.open_in_time(self._settings)
         try:
             await clarion.work("worker")
         except BaseException:

@@ -78,6 +78,10 @@ class Cluster:
         """How many processes of a kind gave a sign of life, by the database."""
         return len(self.rows("SELECT 1 FROM workers WHERE kind = :kind", kind=kind))
 
+    def begun(self, since: float) -> int:
+        """How many workers and schedulers began after an instant."""
+        return len(self.rows("SELECT 1 FROM workers WHERE started_at >= :since", since=round(since * 1000)))
+
     def rows(self, text: str, **values: object) -> list[tuple[object, ...]]:
         """What a query gives, on a connection of its own."""
         return rows(self.server.environment["CLARION_DATABASE_URL"], text, **values)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from clarion.clock import randomness
+from clarion.deliveries.claim import Claims
 from clarion.deliveries.notifications import timeline
 from clarion.directory.preferences import PreferenceChange, SetPreferences, preferences_of
 from clarion.model.delivery import Message, Outcome, accepted, failed
+from clarion.model.errors import Unavailable
 from clarion.model.words import OutcomeKind
+from clarion.storage import Lane, Work
 from tests.composed import PROJECT, Installation, outcomes
 from tests.flow.conftest import STORES, settings_of
 
@@ -212,6 +216,29 @@ async def test_what_a_dead_worker_was_sending_is_settled_as_uncertain(ada: Insta
     attempts = found["deliveries"][0]["attempts"]
     assert [a["outcome"] for a in attempts] == ["transient", "uncertain", "accepted"]
     assert attempts[-1]["possible_duplicate"] is True
+
+
+async def test_a_claim_whose_answer_gets_lost_is_given_back(ada: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a connection that breaks when a claim has committed and before the worker knows
+    write, lost = ada.clarion.db.write, list[Claims]()
+
+    async def breaking(work: Work[Any], lane: Lane = Lane.COMMANDS) -> Any:
+        answer = await write(work, lane)
+        if isinstance(answer, Claims) and answer.taken and not lost:
+            lost.append(answer)
+            raise Unavailable("the connection broke")
+        return answer
+
+    monkeypatch.setattr(ada.clarion.db, "write", breaking)
+
+    # When a message is to be sent
+    (found,) = await ada.settled(await ada.event("note", recipients=["ada"], data={"n": 1}))
+
+    # Then the worker, which lives on, sends it, and knows that it wasn't sent before
+    assert lost
+    (attempt,) = found["deliveries"][0]["attempts"]
+    assert (attempt["outcome"], attempt["possible_duplicate"]) == ("accepted", False)
+    assert len(ada.providers["first"].sent) == 1
 
 
 async def test_the_timeline_tells_the_whole_story_in_order(ada: Installation) -> None:

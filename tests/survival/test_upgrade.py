@@ -71,12 +71,12 @@ class Upgrade:
         began = time.time()
         self.worker.end()
         self.worker = self._old.start("worker", "--processes", "1")
-        assert eventually(lambda: self._begun(began) == 1, 60), self.worker.said()
+        assert eventually(lambda: self._old.begun(began) == 1, 60), self.worker.said()
 
     def _start_others(self) -> None:
         began = time.time()
         self.processes = [Process(self.next, *words) for words in (("worker", "--processes", "1"), ("scheduler",))]
-        assert eventually(lambda: self._begun(began) == 2, 60), self.said()
+        assert eventually(lambda: self._old.begun(began) == 2, 60), self.said()
 
     def _stop_others(self) -> None:
         assert [self.worker.stop(), self.scheduler.stop()] == [0, 0], self.said()
@@ -86,9 +86,6 @@ class Upgrade:
         before = producer.events
         assert eventually(lambda: producer.events > before + 10)  # nobody is on the way to it any more
         assert self._old.server.stop() == 0
-
-    def _begun(self, since: float) -> int:
-        return self._count(f"workers WHERE started_at >= {round(since * 1000)}")
 
     def _count(self, what: str) -> int:
         [(number,)] = rows(self._url, f"SELECT count(*) FROM {what}")

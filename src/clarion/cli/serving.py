@@ -73,7 +73,7 @@ async def _opened(settings: Settings, samples: bool) -> Clarion:
     folder = Path(settings.workflows_dir)
     if samples and not any(folder.glob("*.y*ml")):
         copy_samples(folder)
-    clarion = await Clarion.open(settings)
+    clarion = await Clarion.open_in_time(settings)
     loaded = await clarion.load_workflows(folder) if folder.is_dir() else 0
     _greet(clarion, loaded)
     return clarion
@@ -91,7 +91,7 @@ async def _serve(settings: Settings, samples: bool) -> None:
 
 async def _serve_one_of_several(settings: Settings) -> None:
     with _socket(settings, shared=True) as listening:
-        await _answer(settings, await Clarion.open(settings), [listening])
+        await _answer(settings, await Clarion.open_in_time(settings), [listening])
 
 
 def _socket(settings: Settings, *, shared: bool) -> socket.socket:

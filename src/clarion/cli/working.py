@@ -102,7 +102,7 @@ async def _schedule(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    clarion = await Clarion.open(settings)
+    clarion = await Clarion.open_in_time(settings)
     try:
         await clarion.work("scheduler")
         await stop.wait()

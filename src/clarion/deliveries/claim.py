@@ -7,7 +7,7 @@ stamped an hour before may have no room any more, and is decided again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from clarion.clock import HOUR, SECOND
@@ -15,7 +15,7 @@ from clarion.limits.interface import RESTAMP_AFTER, LimitsStore
 from clarion.model.decision import SlotRequest, slot_held
 from clarion.model.ids import Id
 from clarion.model.words import Channel, ContactKind, Priority, Reason
-from clarion.storage import Row, Tx
+from clarion.storage import Row, Tx, tables
 
 #: A delivery of a held event is looked at again after this many ms at the latest; resuming it comes before.
 HELD = HOUR
@@ -34,6 +34,10 @@ _NOTIFICATIONS = (
     "LEFT JOIN tenants t ON t.project = n.project AND t.id = n.tenant "
     "WHERE n.project IN :projects AND n.id IN :ids AND n.id >= :first AND n.id <= :last"
 )
+
+
+#: An attempt: project, delivery, attempts before it.
+Key = tuple[int, Id, int]
 
 
 class Claimed(NamedTuple):
@@ -58,6 +62,11 @@ class Claimed(NamedTuple):
     possible_duplicate: bool
     tried: tuple[str, ...] = ()  #: the providers that have given it up
     traceparent: str | None = None  #: the trace of its event
+
+    @property
+    def key(self) -> Key:
+        """Names this attempt."""
+        return self.project, self.id, self.attempts
 
 
 class Claims(NamedTuple):
@@ -160,6 +169,20 @@ async def send_back(
         "WHERE project IN :projects AND id IN :ids AND lease = :lease",
         reason=reason and reason.value, now=now, projects=projects, ids=keys, lease=lease,
     )  # fmt: skip
+
+
+async def let_go(tx: Tx, provider: str, lease: Id, but: Collection[Key]) -> int:
+    """Gives back what a lease holds of a provider `but` these, as it was before the claim; how many that were."""
+    rows = await tx.fetch(
+        "SELECT project, id, attempts FROM deliveries WHERE state = 'sending' AND lease = :lease "
+        "AND provider = :provider" + tx.lock_rows,
+        lease=lease, provider=provider,
+    )  # fmt: skip
+    unheard = [(p, i) for p, i, n in sorted({(r["project"], bytes(r["id"]), r["attempts"]) for r in rows} - set(but))]
+    await tx.update(
+        tables.deliveries, ("project", "id"), ("state", "lease"), [(p, i, "pending", None) for p, i in unheard]
+    )
+    return len(unheard)
 
 
 def _claimed(row: Row, n: Row) -> Claimed:

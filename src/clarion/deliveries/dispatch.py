@@ -16,7 +16,7 @@ import structlog
 from clarion import meters
 from clarion.clock import Clock, monotonic
 from clarion.deliveries.carry import deliver
-from clarion.deliveries.claim import Claimed, Claims, claim, send_back, slots_of
+from clarion.deliveries.claim import Claimed, Claims, Key, claim, let_go, send_back, slots_of
 from clarion.deliveries.interface import Provider, Report
 from clarion.deliveries.outcomes import Attempt, Outcomes
 from clarion.deliveries.pace import Pace
@@ -27,7 +27,7 @@ from clarion.model.errors import Unavailable
 from clarion.model.ids import Id
 from clarion.model.jobs import REVIEW, Job
 from clarion.model.words import OutcomeKind, Priority
-from clarion.storage import Database, Lane, Tx
+from clarion.storage import Database, Lane, Tx, Work
 
 log = structlog.get_logger("clarion.deliveries")
 
@@ -67,7 +67,9 @@ class Dispatcher:
         self._db, self._clock, self.providers, self._renderer = db, clock, providers, renderer
         self._outcomes, self._lease, self._detour, self._pace = outcomes, lease, detour, pace
         self._most = {name: min(max_in_flight, p.max_in_flight) for name, p in providers.items()}
-        self._in_flight = dict.fromkeys(providers, 0)
+        self._in_flight: dict[str, set[Key]] = {name: set() for name in providers}
+        self._claiming = {name: asyncio.Lock() for name in providers}
+        self._unheard: set[str] = set()  #: a claim is under way, or its answer got lost and it may hold something
         self._bells: dict[str, Callable[[], None]] = {}
         self._hints: dict[str, set[int]] = {name: set() for name in providers}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -85,7 +87,7 @@ class Dispatcher:
 
     def in_flight(self, provider: str) -> int:
         """How many of its deliveries are on their way."""
-        return self._in_flight.get(provider, 0)
+        return len(self._in_flight.get(provider, ()))
 
     def stop_claiming(self) -> None:
         """Takes no more work."""
@@ -105,12 +107,12 @@ class Dispatcher:
 
     async def claim_and_send(self, provider: str) -> int:
         """Claims what there is room for and starts to send it; gives the number claimed."""
-        busy, size = self._in_flight[provider], self._most[provider]
+        busy, size = len(self._in_flight[provider]), self._most[provider]
         free, shared = size - busy, int(size * SHARED_ROOM) - busy
         if self._stopping or not self._lease.alive() or (busy and free < min(LEAST_CLAIM, size // 4)):
             return 0
         hints = self._hints[provider]
-        if not hints:
+        if not hints and provider not in self._unheard:
             return 0
         now, lease = self._clock.now(), self._lease.id
         if (wait := self._pace.wait(provider, now)) > 0:  # its rate is used up: come back when it isn't
@@ -123,9 +125,8 @@ class Dispatcher:
         began = monotonic()
         self._hints[provider] = set()  # hints that come from now on are about what this claim may not see
         try:
-            claims = await self._db.write(
-                partial(claim, provider=provider, rooms=rooms, lease=lease, now=now, limits=self._pace.limits),
-                Lane.OUTCOMES,
+            claims = await self._claim(
+                provider, partial(claim, provider=provider, rooms=rooms, lease=lease, now=now, limits=self._pace.limits)
             )
         except BaseException:
             self._hints[provider] |= hints
@@ -138,8 +139,19 @@ class Dispatcher:
             self._begin(provider, claims, lease, now)
         return len(claims.taken) + claims.stale
 
+    async def _claim(self, provider: str, work: Work[Claims]) -> Claims:
+        """A claim. If its answer gets lost on the way it may have been made: the next one gives back what it took."""
+        async with self._claiming[provider]:
+            if provider in self._unheard:
+                lease, held = self._lease.id, self._in_flight[provider]
+                await self._db.write(partial(let_go, provider=provider, lease=lease, but=held), Lane.OUTCOMES)
+            self._unheard.add(provider)
+            claims = await self._db.write(work, Lane.OUTCOMES)
+            self._unheard.discard(provider)
+            self._in_flight[provider].update(c.key for c in claims.taken)
+            return claims
+
     def _begin(self, provider: str, claims: Claims, lease: Id, now: int, *, probe: bool = False) -> None:
-        self._in_flight[provider] += len(claims.taken)
         task = asyncio.create_task(self._send(self.providers[provider], claims, lease, now, probe=probe))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -162,13 +174,12 @@ class Dispatcher:
             return
         lease = self._lease.id
 
-        async def work(tx: Tx) -> Claims | None:
-            if not await self._detour.bring_probe(tx, provider, now):
-                return None
-            return await claim(tx, provider, {int(p): 1 for p in Priority}, lease, now, self._pace.limits)
+        async def work(tx: Tx) -> Claims:
+            rooms = {int(p): 1 for p in Priority} if await self._detour.bring_probe(tx, provider, now) else {}
+            return await claim(tx, provider, rooms, lease, now, self._pace.limits)
 
-        claims = await self._db.write(work, Lane.OUTCOMES)
-        if claims is not None and claims.taken:
+        claims = await self._claim(provider, work)
+        if claims.taken:
             self._begin(provider, claims, lease, now, probe=True)
 
     async def _send(self, provider: Provider, claims: Claims, lease: Id, claimed_at: int, *, probe: bool) -> None:
@@ -186,7 +197,7 @@ class Dispatcher:
             if claims.waited and not await self._touched(claims.waited, lease, claimed_at):
                 for c in claims.waited:
                     del left[c.id]
-                self._give_room(provider.name, len(claims.waited))
+                self._give_room(claims.waited)
             if not left:
                 return
             ready = await self._renderer.ready(list(left.values()), started)
@@ -198,7 +209,7 @@ class Dispatcher:
             await asyncio.gather(*(self._deliver_at(provider, at, part, report) for at, part in parts))
         except _LeaseLost:
             log.warning("not sent: this worker's lease ran out", provider=provider.name, count=len(left))
-            self._give_room(provider.name, len(left))  # whoever declared the lease over settles them
+            self._give_room(left.values())  # whoever declared the lease over settles them
             return
         except Exception as error:  # before the first send: nothing has left
             log.error("sending failed", provider=provider.name, error=type(error).__name__, exc_info=error)
@@ -240,9 +251,12 @@ class Dispatcher:
             probe=probe,
         )
 
-    def _give_room(self, provider: str, count: int) -> None:
-        self._in_flight[provider] -= count
-        if provider in self._bells:
+    def _give_room(self, ended: Iterable[Claimed]) -> None:
+        providers = set()
+        for c in ended:
+            self._in_flight[c.provider].discard(c.key)
+            providers.add(c.provider)
+        for provider in providers & self._bells.keys():
             self._bells[provider]()
 
 

@@ -80,7 +80,7 @@ class Addresses(Protocol):
 
 
 class Outcomes:
-    """Records attempts. `room` is told a provider's name and how many of its deliveries are no longer in flight."""
+    """Records attempts. `room` is told those that are no longer in flight."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class Outcomes:
         self._heard_of = frozenset(name for name, p in providers.items() if p.sends_receipts)
         self._waiting: list[tuple[Attempt, Id]] = []
         self._flushing: asyncio.Task[None] | None = None
-        self.room: Callable[[str, int], None] = lambda _provider, _count: None
+        self.room: Callable[[Iterable[Claimed]], None] = lambda _ended: None
 
     def report(self, attempt: Attempt, lease: Id) -> None:
         """Takes an attempt to be committed with others that end at the same time."""
@@ -118,8 +118,7 @@ class Outcomes:
         while self._waiting:
             chunk, self._waiting = self._waiting[:CHUNK], self._waiting[CHUNK:]
             await self._keep(chunk)
-            for provider, count in _tally(a.claimed.provider for a, _ in chunk).items():
-                self.room(provider, count)
+            self.room(a.claimed for a, _ in chunk)
 
     async def _keep(self, chunk: Sequence[tuple[Attempt, Id]]) -> None:
         """Commits what is known, however long the database is away. One that can't be stored holds up no other."""
@@ -387,13 +386,6 @@ def _fact(attempt: Attempt, step: Next) -> DeliveryAttempted:
         possible_duplicate=c.possible_duplicate,
         took_ms=attempt.ended_at - attempt.started_at,
     )
-
-
-def _tally(names: Any) -> Mapping[str, int]:
-    counts: dict[str, int] = {}
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
-    return counts
 
 
 __all__ = ["Addresses", "Attempt", "Outcomes", "RetryAt"]
