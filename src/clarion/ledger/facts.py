@@ -5,8 +5,8 @@ history. Every type stands in this file. `operational` facts are dropped by rete
 consent, erasure, audit) never.
 
 A change of shape raises `VERSION`, and `read` learns to lift the old one; releases work side by side, so it is written
-only by a release after the one that learned to read it. A new kind needs no such care, nor a further field with a default
-behind the others: an older release passes over both.
+only by a release after the one that learned to read it. A new kind needs no such care, nor a further field behind the
+others with a default: an older release passes over both.
 """
 
 from __future__ import annotations
