@@ -1,6 +1,6 @@
 """Releases that don't exist yet: this one with another schema, a further fact and a newer name of a job.
 
-There is no older release whose schema differs. So this release is the old one, and what a later one may do (the rules
+Older ones aren't at hand where tests run. So this release is the old one, and what a later one may do (the rules
 stand in docs/operations.md, "Upgrading") is done to a copy of it.
 """
 
@@ -10,11 +10,12 @@ import shutil
 from pathlib import Path
 
 import clarion
+from clarion.storage.schema import REVISIONS
 
 _EXPAND = '''"""Expands: everything that the release before doesn't notice."""
 from alembic import op
 
-revision, down_revision, works_with = "0002", "0001", "0001"
+revision, down_revision, works_with = "{revision}", "{before}", "{before}"
 BUSY = ("deliveries", "notifications", "shards", "events", "workflow_versions", "recipients", "api_keys", "workers")
 
 
@@ -29,7 +30,7 @@ def upgrade():
 _CONTRACT = '''"""Contracts: what only releases before the one that expanded had use for goes."""
 from alembic import op
 
-revision, down_revision, works_with = "0003", "0002", "0002"
+revision, down_revision, works_with = "{revision}", "{before}", "{before}"
 BUSY = ("workers", "api_keys", "recipients", "workflow_versions", "events", "shards", "notifications", "deliveries")
 
 
@@ -70,10 +71,15 @@ Acceptance.handle = _noticing
 """
 
 
+#: The present schema, the next one, and the one after that.
+NOW = REVISIONS[-1]
+EXPANDED, CONTRACTED = (f"{int(NOW) + n:04}" for n in (1, 2))
+
+
 def next_release(folder: Path) -> Path:
     """Makes the next release; the folder is for PYTHONPATH."""
     shutil.copytree(Path(clarion.__file__).parent, folder / "clarion", ignore=shutil.ignore_patterns("__pycache__"))
-    _write(folder, "storage/migrations/versions/v0002_expand.py", _EXPAND)
+    _add_migration(folder, _EXPAND, EXPANDED, NOW)
     _append(folder, "ledger/facts.py", _FACT)
     _append(folder, "events/accept.py", _NOTICE)
     jobs = folder / "clarion" / "model" / "jobs.py"
@@ -85,12 +91,13 @@ def next_release(folder: Path) -> Path:
 def release_after(folder: Path, before: Path) -> Path:
     """Makes the one after that."""
     shutil.copytree(before, folder)
-    _write(folder, "storage/migrations/versions/v0003_contract.py", _CONTRACT)
+    _add_migration(folder, _CONTRACT, CONTRACTED, EXPANDED)
     return folder
 
 
-def _write(folder: Path, name: str, text: str) -> None:
-    (folder / "clarion" / name).write_text(text)
+def _add_migration(folder: Path, text: str, revision: str, before: str) -> None:
+    path = folder / "clarion" / "storage" / "migrations" / "versions" / f"v{revision}_test.py"
+    path.write_text(text.replace("{revision}", revision).replace("{before}", before))
 
 
 def _append(folder: Path, name: str, text: str) -> None:

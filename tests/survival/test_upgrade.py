@@ -13,7 +13,7 @@ from tests.acceptance.server import Server, eventually
 from tests.engine.cluster import Cluster, Process, rows
 from tests.survival.conftest import IN_FLIGHT, Stores
 from tests.survival.counting import WORKFLOWS, Producer, Sink
-from tests.survival.releases import next_release, release_after
+from tests.survival.releases import CONTRACTED, EXPANDED, next_release, release_after
 from tests.survival.trials import Fault, Trial, assert_nothing_lost, show
 
 _READ_SLOWLY = "SELECT pg_sleep(6) FROM (SELECT 1 FROM workers LIMIT 1) AS one"
@@ -38,14 +38,14 @@ class Upgrade:
 
     def steps(self, producer: Producer) -> list[Fault]:
         return [
-            Fault("the next release has expanded the schema", lambda: self._migrate(self.next, "0002")),
+            Fault("the next release has expanded the schema", lambda: self._migrate(self.next, EXPANDED)),
             Fault("its API has come", lambda: self._start_api(producer)),
             Fault("the old scheduler has read what that wrote", self._statistics),
             Fault("an old worker was killed and came back", self._restart_worker, IN_FLIGHT),
             Fault("new workers and schedulers have come", self._start_others),
             Fault("the old ones have ended", self._stop_others),
             Fault("the old API has ended", lambda: self._stop_api(producer)),
-            Fault("the release after that has contracted the schema", lambda: self._migrate(self._later, "0003")),
+            Fault("the release after that has contracted the schema", lambda: self._migrate(self._later, CONTRACTED)),
         ]
 
     def _migrate(self, server: Server, to: str) -> None:

@@ -6,6 +6,7 @@ from alembic import op
 
 revision = "0002"
 down_revision = "0001"
+works_with = "0001"
 
 
 def upgrade() -> None:
