@@ -21,7 +21,7 @@ import redis
 from clarion.storage import Database, open_database
 from clarion.storage.schema import migrate
 from tests.databases import Databases
-from tests.servers import Keeper, Name, NotHere, shared_url
+from tests.servers import Keeper, Name, NotHere, RabbitMQ, shared_url
 from tests.smtp_sink import SmtpSink
 
 _KEEPER = pytest.StashKey[Keeper]()
@@ -144,6 +144,25 @@ def redis_url() -> str:
     with redis.Redis.from_url(url) as client:
         client.flushdb()
     return url
+
+
+@pytest.fixture(scope="session")
+def _rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    server = RabbitMQ(tmp_path_factory.mktemp("rabbitmq") / "server")
+    try:
+        server.start()
+    except NotHere as error:
+        pytest.skip(str(error))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def rabbitmq(_rabbitmq: RabbitMQ) -> RabbitMQ:
+    """This worker's RabbitMQ, which a test may end and start. No wheel has it: without its package, tests skip."""
+    if _rabbitmq.process is None:
+        _rabbitmq.start()
+    return _rabbitmq
 
 
 @pytest.fixture

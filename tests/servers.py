@@ -141,6 +141,10 @@ class Server(ABC):
     def ready(self) -> bool:
         """Whether it takes connections."""
 
+    def environment(self) -> dict[str, str]:
+        """What it is started with."""
+        return _plain_environment()
+
     def prepare(self) -> None:
         """Makes what it needs before the first start."""
         self.folder.mkdir(parents=True)
@@ -163,7 +167,7 @@ class Server(ABC):
 
     def _started(self) -> bool:
         with (self.folder / "log").open("wb") as log:
-            self.process = launch(self.command(), log, self.folder, self.account, self.death, _plain_environment())
+            self.process = launch(self.command(), log, self.folder, self.account, self.death, self.environment())
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -296,6 +300,57 @@ class Valkey(Server):
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         super().stop(how)
+
+
+class RabbitMQ(Server):
+    """A RabbitMQ of the system's package. Its messages survive a crash where they are to."""
+
+    PROGRAM: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one on the path changes its user
+
+    @property
+    def url(self) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+
+    def prepare(self) -> None:
+        if not self.PROGRAM.exists():
+            raise NotHere(f"no {self.PROGRAM}: the Debian package rabbitmq-server has it")
+        super().prepare()
+        (self.folder / "plugins").write_text("[].")
+        self._epmd, self._distribution = free_port(), free_port()
+
+    def environment(self) -> dict[str, str]:
+        folder = str(self.folder)
+        named = {
+            "NODENAME": "clarion@localhost", "NODE_IP_ADDRESS": "127.0.0.1", "NODE_PORT": str(self.port),
+            "DIST_PORT": str(self._distribution), "MNESIA_BASE": f"{folder}/data", "LOG_BASE": f"{folder}/logs",
+            "PID_FILE": f"{folder}/pid", "ENABLED_PLUGINS_FILE": f"{folder}/plugins", "CONFIG_FILE": f"{folder}/config",
+            "CONF_ENV_FILE": f"{folder}/environment",
+        }  # fmt: skip
+        erlang = {"HOME": folder, "ERL_EPMD_PORT": str(self._epmd), "ERL_EPMD_ADDRESS": "127.0.0.1"}
+        erlang["ERL_EPMD_RELAXED_COMMAND_CHECK"] = "1"  # it may be ended while it knows of nodes
+        return {**_plain_environment(), **erlang, **{f"RABBITMQ_{name}": value for name, value in named.items()}}
+
+    def command(self) -> Sequence[str | Path]:
+        return [self.PROGRAM]
+
+    def ready(self) -> bool:
+        return b"Starting broker... completed" in self._log()
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        super().stop(how)
+        self._end_of_names()
+
+    def kill(self) -> None:
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+        self._end_of_names()
+
+    def _end_of_names(self) -> None:
+        """Erlang starts a server of names that outlives it."""
+        subprocess.run(["epmd", "-kill"], env=self.environment(), capture_output=True, check=False)
 
 
 def _wheel_folder(wheel: str, package: str) -> Path:

@@ -1,4 +1,4 @@
-"""Events out of brokers: a real stream of Valkey; Kafka and RabbitMQ as FastStream's test brokers play them."""
+"""Events out of brokers: a real stream of Valkey, a real queue of RabbitMQ; FastStream's test brokers play the rest."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aio_pika
 import pytest
 import redis.asyncio
 
@@ -14,6 +15,7 @@ from clarion.cli.ingest import broker_of, kafka_broker, rabbit_broker
 from clarion.events.ingestion import Incoming, Ingestion
 from clarion.model.errors import Misconfigured
 from tests.composed import PROJECT, Installation, compose
+from tests.servers import RabbitMQ
 
 EVENT = {"type": "note", "recipients": ["ada"]}
 CLOUD = {"specversion": "1.0", "type": "note", "source": "/shop", "id": "7", "recipients": "ada"}
@@ -101,6 +103,45 @@ async def test_kafka_and_rabbitmq_as_their_test_brokers_play_them(clarion: Insta
         for _ in range(2):
             await broker.publish(json.dumps(EVENT).encode(), "events", message_id="m1")
     assert await stored(clarion) == before + 1
+
+
+async def test_a_queue_of_rabbitmq_is_taken_in_and_what_is_no_event_is_put_aside(
+    clarion: Installation, ingestion: Ingestion, rabbitmq: RabbitMQ
+) -> None:
+    connection = await aio_pika.connect(rabbitmq.url)
+    channel = await connection.channel()
+
+    async def send(body: object, message_id: str | None = None) -> None:
+        content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        message = aio_pika.Message(content, message_id=message_id, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+        await channel.default_exchange.publish(message, "incoming")
+
+    # Given a queue, durable and replicated as its owner made it, with events, one of them twice, and nonsense
+    await channel.declare_queue("incoming", durable=True, arguments={"x-queue-type": "quorum"})
+    for n in range(20):
+        await send({**EVENT, "data": {"n": n}}, f"m{n}")
+    await send({**EVENT, "data": {"n": 0}}, "m0")
+    await send("nonsense")
+
+    # When it is taken in, and more comes behind it
+    broker = broker_of(rabbitmq.url, "incoming", "", ingestion)
+    await broker.start()
+    try:
+        await send({**EVENT, "data": {"n": 20}})
+        await clarion.until(lambda: holds(clarion, 21))
+        refused = await channel.declare_queue("incoming.refused", passive=True)
+        await clarion.until(lambda: refused.get(fail=False, no_ack=True))
+    finally:
+        await broker.stop()
+
+    # Then every event is stored, once, and nothing is left in the queue
+    assert await stored(clarion) == 21
+    assert (await channel.declare_queue("incoming", passive=True)).declaration_result.message_count == 0
+    await connection.close()
+
+
+async def holds(clarion: Installation, count: int) -> bool:
+    return await stored(clarion) == count
 
 
 def test_another_kind_of_broker_is_refused_with_what_there_is(ingestion: Ingestion) -> None:

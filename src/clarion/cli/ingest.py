@@ -159,16 +159,37 @@ def rabbit_broker(url: str, queue: str, ingestion: Ingestion) -> Any:
     """RabbitMQ: the event is the message's body; its place is `message_id`, or a hash of the body if it has none."""
     from faststream import AckPolicy
     from faststream import Context as FromContext
-    from faststream.rabbit import RabbitBroker, RabbitQueue
+    from faststream.rabbit import Channel, RabbitBroker, RabbitQueue
 
-    broker = RabbitBroker(url, logger=None)
+    # Left to itself, RabbitMQ hands over all that it has; and drops, without a word, what no queue is there for.
+    channel = Channel(prefetch_count=MOST, on_return_raises=True)
+    taken, aside = (RabbitQueue(name, durable=True, declare=False) for name in (queue, f"{queue}.refused"))
+
+    class Broker(RabbitBroker):
+        async def start(self) -> None:
+            await _make_queues(url, taken.name, aside.name)
+            await super().start()
+
+    broker = Broker(url, logger=None, default_channel=channel)
 
     async def handle(message: Any = FromContext("message")) -> None:  # noqa: B008  # as FastStream hands it over
         raw = message.raw_message
         known = raw.message_id or blake2b(raw.body, digest_size=16).hexdigest()
         for refused in await _take(ingestion, [Incoming(f"rabbit:{queue}:{known}", raw.body)]):
-            await broker.publish(_aside(refused), queue=RabbitQueue(f"{queue}.refused", durable=True))
+            await broker.publish(_aside(refused), queue=aside, persist=True)
         await message.ack()
 
-    broker.subscriber(RabbitQueue(queue, durable=True), ack_policy=AckPolicy.MANUAL)(handle)
+    broker.subscriber(taken, ack_policy=AckPolicy.MANUAL)(handle)
     return broker
+
+
+async def _make_queues(url: str, *names: str) -> None:
+    """Makes those that aren't there. Their owner may have made them of any kind; naming another one is an error."""
+    import aio_pika
+
+    async with await aio_pika.connect(url) as connection:
+        for name in names:
+            try:
+                await (await connection.channel()).declare_queue(name, passive=True)
+            except aio_pika.exceptions.ChannelNotFoundEntity:
+                await (await connection.channel()).declare_queue(name, durable=True)
