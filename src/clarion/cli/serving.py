@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from clarion.bootstrap import Clarion, settle
 from clarion.cli.context import Context
@@ -24,6 +25,9 @@ from clarion.settings import Settings
 from clarion.workflows.samples import copy_samples
 
 STOP_PATIENCE = 5  #: s that open requests have at a stop, before the engine's own patience
+#: s that an idle connection is kept: longer than load balancers keep theirs (60 s is usual), or a request of theirs
+#: meets one that is being closed.
+KEEP_ALIVE = 75
 
 
 def add(app: typer.Typer) -> None:
@@ -121,6 +125,16 @@ async def _answer(settings: Settings, clarion: Clarion, sockets: list[socket.soc
         raise Misconfigured(f"couldn't start on {settings.host}:{settings.port}: the log above says why")
 
 
+class LeanConnection(HttpToolsProtocol):
+    """A connection that keeps nothing of the last request while it waits for the next: of ten thousand, most wait."""
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle is not None and self.cycle.response_complete and not self.cycle.more_body:
+            self.cycle = self.scope = None  # type: ignore[assignment]  # as before the first request
+            self.headers = []
+
+
 class _Server(uvicorn.Server):
     """Asked to end, it lets those go who follow an inbox: uvicorn would wait for them."""
 
@@ -143,10 +157,12 @@ def _config(settings: Settings, clarion: Clarion) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=STOP_PATIENCE,
+        timeout_keep_alive=KEEP_ALIVE,
         ssl_certfile=settings.tls_cert or None,
         ssl_keyfile=settings.tls_key or None,
         server_header=False,
         backlog=4096,
+        http=LeanConnection,
     )
     if settings.tls_cert:
         config.load()
