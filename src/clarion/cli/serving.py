@@ -130,7 +130,7 @@ class LeanConnection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.cycle is not None and self.cycle.response_complete and not self.cycle.more_body:
+        if self.cycle.response_complete and not self.cycle.more_body:
             self.cycle = self.scope = None  # type: ignore[assignment]  # as before the first request
             self.headers = []
 

@@ -173,37 +173,31 @@ class Outcomes:
 
     async def record(self, tx: Tx, chunk: Sequence[tuple[Attempt, Id]], now: int) -> Stored:
         """Stores what these attempts come to, if their leases still hold, and the receipts that came before that."""
-        by_id = {(a.claimed.project, a.claimed.id): (a, lease) for a, lease in chunk}
-        keys = sorted(i for _, i in by_id)
-        held = await tx.fetch(
-            "SELECT project, id, lease FROM deliveries WHERE project IN :projects AND id IN :ids "  # nosec B608  # a constant of storage
-            "AND id >= :first AND id <= :last AND state = 'sending' ORDER BY project, id" + tx.lock_rows,
-            projects=sorted({p for p, _ in by_id}),
-            ids=keys, first=keys[0], last=keys[-1],  # the ends say which partitions need no look
-        )  # fmt: skip
-        rows: list[tuple[Any, ...]] = []
+        chunk = sorted(chunk, key=lambda c: (c[0].claimed.project, c[0].claimed.id))
+        steps = [(attempt, self._next(attempt, now)) for attempt, _ in chunk]
+        rows = [
+            _row(attempt, step, now, lease, heard_of=attempt.claimed.provider in self._heard_of)
+            for (attempt, step), (_, lease) in zip(steps, chunk, strict=True)
+        ]
+        held = await tx.swap(tables.deliveries, ("project", "id"), ("state", "lease"), _UPDATED, rows)
         facts: list[DeliveryAttempted] = []
         unusable: list[Unusable] = []
         unsent: list[Ended] = []
         told: list[Attempt] = []
         tried: list[Tried] = []
-        for row in held:
-            attempt, lease = by_id[row["project"], bytes(row["id"])]
-            if bytes(row["lease"]) != lease:
-                continue
-            step = self._next(attempt, now)
+        for attempt, step in steps:
             c = attempt.claimed
+            if (c.project, c.id) not in held:
+                continue
             if isinstance(step, Settled) and step.state in _UNSENT:
                 unsent.append(Ended(c.project, c.recipient, c.notification_id, c.step, c.channel, c.workflow))
             if c.provider in self._heard_of:
                 told.append(attempt)
-            rows.append(_row(attempt, step, now, heard_of=c.provider in self._heard_of))
             facts.append(_fact(attempt, step))
             if attempt.outcome.kind in _UNUSABLE and c.contact_id is not None:
                 unusable.append(_unusable(attempt, c.contact_id))
             elif c.channel is Channel.WEBHOOK and c.contact_id is not None and _was_tried(attempt.outcome):
                 tried.append(Tried(c.project, c.recipient, c.contact_id, not attempt.outcome.accepted))
-        await tx.update(tables.deliveries, ("project", "id"), _UPDATED, rows)
         await tx.append(facts)
         if unusable:
             await self._addresses.mark_unusable(tx, unusable, now)
@@ -337,9 +331,10 @@ def _trace(attempts: Iterable[Attempt]) -> None:
             tracing.attempt(a.claimed.traceparent, a.started_at, a.ended_at, a.outcome.accepted, about)
 
 
-def _row(attempt: Attempt, step: Next, now: int, *, heard_of: bool) -> tuple[Any, ...]:
-    """The row after an attempt; `heard_of`: the provider will say more of it."""
+def _row(attempt: Attempt, step: Next, now: int, lease: Id, *, heard_of: bool) -> tuple[Any, ...]:
+    """The row before and after an attempt; `heard_of`: the provider will say more of it."""
     c = attempt.claimed
+    before = (c.project, c.id, DeliveryState.SENDING.value, lease)
     reference = attempt.outcome.reference if heard_of else None
     tried = " ".join(c.tried) or None
     if isinstance(step, Settled):
@@ -350,13 +345,13 @@ def _row(attempt: Attempt, step: Next, now: int, *, heard_of: bool) -> tuple[Any
         due_at = now + patience if watched and patience is not None else None
         doubt = c.possible_duplicate or attempt.outcome.kind is OutcomeKind.UNCERTAIN
         return (
-            c.project, c.id, step.state.value, reason, due_at, c.provider, c.attempts + 1, c.provider_attempts + 1,
+            *before, step.state.value, reason, due_at, c.provider, c.attempts + 1, c.provider_attempts + 1,
             doubt, None, reference, tried, now,
         )  # fmt: skip
     same = step.provider == c.provider
     counted = (c.provider_attempts + (1 if step.counted else 0)) if same else 0
     return (
-        c.project, c.id, DeliveryState.PENDING.value, None, step.at, step.provider, c.attempts + 1, counted,
+        *before, DeliveryState.PENDING.value, None, step.at, step.provider, c.attempts + 1, counted,
         c.possible_duplicate or step.possible_duplicate, None, None,
         tried if same else " ".join((*c.tried, c.provider)), None,
     )  # fmt: skip

@@ -382,10 +382,11 @@ def read(
     known = FACTS.get(kind)
     if known is not None and version > known.VERSION:
         raise ValueError(f"the ledger holds {kind} version {version}, which this release of Clarion doesn't know")
-    fields: dict[str, Any] | list[Any] = msgspec.json.decode(detail)
+    common: dict[str, Any] = {"project": project, "at": at, "recipient": recipient, "subject": bytes(subject or b"")}
+    said: dict[str, Any] | list[Any] = msgspec.json.decode(detail)
     if known is None:
-        known, fields = UnknownFact, {"kind": kind, "said": fields}
-    elif isinstance(fields, list):
-        fields = dict(zip(_shape(known).names, fields, strict=False))
-    fact = msgspec.convert({**fields, "project": project, "at": at, "recipient": recipient}, known)
-    return msgspec.structs.replace(fact, subject=bytes(subject or b""))
+        return UnknownFact(**common, kind=kind, said=said)
+    if isinstance(said, list):
+        return known(**common, **dict(zip(_shape(known).names, said, strict=False)))
+    fields = known.__struct_fields__
+    return known(**common, **{name: value for name, value in said.items() if name in fields})

@@ -110,6 +110,20 @@ class Tx(ABC):
         """Updates rows by key (values: key first, then columns) where `only`, SQL over the row `t`, holds."""
         await self.many(partial(update_text, table, key, columns, only), rows)
 
+    @abstractmethod
+    async def swap(
+        self,
+        table: Table,
+        key: tuple[str, ...],
+        was: tuple[str, ...],
+        columns: tuple[str, ...],
+        rows: Sequence[Sequence[Any]],
+    ) -> set[tuple[Any, ...]]:
+        """Updates those rows that still hold what they held (values: key, was, columns); gives the keys of these.
+
+        Rows should come sorted by key, so that two writers can't deadlock.
+        """
+
     async def append(self, facts: Iterable[Fact]) -> None:
         """Appends facts to the ledger."""
         streams: dict[str, list[tuple[Any, ...]]] = {stream: [] for stream in STREAMS}

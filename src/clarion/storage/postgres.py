@@ -13,7 +13,7 @@ import asyncpg
 from clarion.model.errors import Invalid, Unavailable
 from clarion.storage.columns import Table
 from clarion.storage.database import Database, Dialect, Lane, Row, Tx, Work
-from clarion.storage.statements import Bulk, Same, for_postgres, in_columns, insert_text, source
+from clarion.storage.statements import Bulk, Same, for_postgres, in_columns, insert_text, source, swap_text
 
 T = TypeVar("T")
 
@@ -92,6 +92,20 @@ class PostgresTx(Tx):
         if rows:
             same, columns = in_columns(rows)
             await self._connection.execute(text("postgresql", same), *columns)
+
+    async def swap(
+        self,
+        table: Table,
+        key: tuple[str, ...],
+        was: tuple[str, ...],
+        columns: tuple[str, ...],
+        rows: Sequence[Sequence[Any]],
+    ) -> set[tuple[Any, ...]]:
+        if not rows:
+            return set()
+        same, values = in_columns(rows)
+        text = swap_text(table, key, was, columns, "postgresql", same)
+        return {tuple(row) for row in await self._connection.fetch(text, *values)}
 
     async def insert_new(
         self, table: Table, columns: tuple[str, ...], rows: Sequence[Sequence[Any]], returning: tuple[str, ...]

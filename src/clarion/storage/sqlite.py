@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from clarion.model.errors import Unavailable
 from clarion.storage.columns import Table
 from clarion.storage.database import Database, Dialect, Lane, Row, Tx, Work
-from clarion.storage.statements import Bulk, for_sqlite
+from clarion.storage.statements import Bulk, for_sqlite, swap_text
 
 T = TypeVar("T")
 
@@ -64,6 +64,17 @@ class SqliteTx(Tx):
 
     async def many(self, text: Bulk, rows: Sequence[Sequence[Any]]) -> None:
         self._connection.executemany(text("sqlite", ()), rows)
+
+    async def swap(
+        self,
+        table: Table,
+        key: tuple[str, ...],
+        was: tuple[str, ...],
+        columns: tuple[str, ...],
+        rows: Sequence[Sequence[Any]],
+    ) -> set[tuple[Any, ...]]:
+        text, execute = swap_text(table, key, was, columns, "sqlite", ()), self._connection.execute
+        return {tuple(row[: len(key)]) for row in rows if execute(text, row).rowcount}
 
     async def insert_new(
         self, table: Table, columns: tuple[str, ...], rows: Sequence[Sequence[Any]], returning: tuple[str, ...]

@@ -118,16 +118,35 @@ def update_text(
     table: Table, key: tuple[str, ...], columns: tuple[str, ...], only: str, dialect: str, same: Same
 ) -> str:
     """`UPDATE` of many rows by `key`; values in the order key, columns. `only` narrows by what the row `t` holds."""
-    extra = f" AND ({only})" if only else ""
+    return _update(table, key, (), columns, dialect, same) + (f" AND ({only})" if only else "")
+
+
+@lru_cache(maxsize=512)
+def swap_text(
+    table: Table, key: tuple[str, ...], was: tuple[str, ...], columns: tuple[str, ...], dialect: str, same: Same
+) -> str:
+    """`UPDATE` of those rows that hold what they held; values in the order key, was, columns. Gives their keys on
+    PostgreSQL."""
+    text = _update(table, key, was, columns, dialect, same)
+    keys = ", ".join(f't."{c}"' for c in key)
+    return text if dialect == "sqlite" else f"{text} RETURNING {keys}"
+
+
+def _update(
+    table: Table, key: tuple[str, ...], was: tuple[str, ...], columns: tuple[str, ...], dialect: str, same: Same
+) -> str:
+    by = key + was
     if dialect == "sqlite":
-        sets = ", ".join(f'"{c}" = ?{i + len(key) + 1}' for i, c in enumerate(columns))
-        where = " AND ".join(f'"{c}" = ?{i + 1}' for i, c in enumerate(key))
-        return f'UPDATE "{table.name}" AS t SET {sets} WHERE {where}{extra}'  # nosec B608: names from tables.py
-    names = ", ".join(f'"{c}"' for c in key + columns)
-    rows = source(_kinds(table, key + columns), same)
+        sets = ", ".join(f'"{c}" = ?{i + len(by) + 1}' for i, c in enumerate(columns))
+        where = " AND ".join(f'"{c}" = ?{i + 1}' for i, c in enumerate(by))
+        return f'UPDATE "{table.name}" AS t SET {sets} WHERE {where}'  # nosec B608: names from tables.py
+    names = (*key, *(f"was_{c}" for c in was), *columns)
+    kinds = [kind for _, kind in _kinds(table, by + columns)]
+    rows = source(list(zip(names, kinds, strict=True)), same)
     sets = ", ".join(f'"{c}" = new."{c}"' for c in columns)
-    where = " AND ".join(f't."{c}" = new."{c}"' for c in key)
-    return f'UPDATE "{table.name}" t SET {sets} FROM ({rows}) new({names}) WHERE {where}{extra}'  # nosec B608
+    where = " AND ".join(f't."{c}" = new."{name}"' for c, name in zip(by, names, strict=False))
+    shown = ", ".join(f'"{name}"' for name in names)
+    return f'UPDATE "{table.name}" t SET {sets} FROM ({rows}) new({shown}) WHERE {where}'  # nosec B608
 
 
 def _kinds(table: Table, columns: tuple[str, ...]) -> list[tuple[str, str]]:
