@@ -166,7 +166,8 @@ class Clarion:
             round(decisions.release_spread_seconds * SECOND),
         )  # fmt: skip
         self.deciding = Deciding(Decider(*common), Reviewer(*common), Closer(*common))
-        self.deciding.decider.share_fairly(decisions.weights, decisions.ahead)
+        self._rates = {p.name: p.rate_per_second for p in settings.providers if p.rate_per_second}
+        self.deciding.decider.share_fairly(decisions.weights, decisions.ahead, self._rates)
         self.previewer = Previewer(db, self.limits, self.contexts)
         self.workers = Workers(db, clock)
         followers = (FollowPolicy(self.contexts), FollowTouches(self.contexts))
@@ -305,8 +306,7 @@ class Clarion:
             self._on_unknown, self.providers, self.reception,
         )  # fmt: skip
         renderer = Renderer(self.db, self.vault, self.catalogue, self._open_data, self.links)
-        rates = {p.name: p.rate_per_second for p in self.settings.providers if p.rate_per_second}
-        pace = Pace(self.limits, rates, self.board)
+        pace = Pace(self.limits, self._rates, self.board)
         dispatcher = Dispatcher(
             self.db, self.clock, self.providers, renderer, outcomes, self.workers, self.detour,
             self.settings.deliveries.max_in_flight, pace,

@@ -72,9 +72,10 @@ class Decider:
         self._clock, self._announce, self._batch, self._spread = clock, announce, batch, spread
         self._turns, self._ahead = Turns({}), Ahead(AHEAD)
 
-    def share_fairly(self, weights: Mapping[str, float], ahead: int) -> None:
-        """By tenant or workflow, how much of a queue it gets beside others; how far decisions run ahead of sends."""
-        self._turns, self._ahead = Turns(weights), Ahead(ahead)
+    def share_fairly(self, weights: Mapping[str, float], ahead: int, rates: Mapping[str, float]) -> None:
+        """By tenant or workflow, how much of a queue it gets beside others; how far decisions run ahead of sends, which
+        a provider makes at such a rate (a second)."""
+        self._turns, self._ahead = Turns(weights), Ahead(ahead, rates)
 
     async def decide_due(self, priorities: Sequence[int]) -> int:
         """Decides what waits in these queues, up to a batch; gives the number of people, 0 when nothing waits."""
