@@ -31,18 +31,8 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 
         async def park(tx: Tx) -> None:
             of = (PROJECT, LATER, EVENT, "later", 1, "grace", None, None, now)
-            columns = (
-                "project",
-                "id",
-                "event_id",
-                "workflow",
-                "version",
-                "recipient",
-                "tenant",
-                "category",
-                "created_at",
-            )
-            await tx.insert_missing(tables.notifications, columns, [of])
+            columns = "project id event_id workflow version recipient tenant category created_at"
+            await tx.insert_missing(tables.notifications, tuple(columns.split()), [of])
             digest = (PROJECT, DIGEST_OF_ADA, EVENT, "ada", "upvotes", 1, 0, 0, "email", b"", 0, now, now)
             names = "project id run recipient workflow version step begins channel key_hash windows opened_at closes_at"
             await tx.insert_missing(tables.digest_buckets, tuple(names.split()), [digest])

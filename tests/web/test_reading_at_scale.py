@@ -116,7 +116,8 @@ async def clarion(filled_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     for module in (notifications, outbox):
         monkeypatch.setattr(module, "MOST_PASSED", LOOK)
-    monkeypatch.setattr(counting, "SLICE", LOOK)
+    monkeypatch.setattr(counting, "SAMPLE", LOOK)
+    monkeypatch.setattr(counting, "PART", LOOK)
     environment = {"CLARION_DATABASE_URL": filled_url, "CLARION_ADMIN_KEY": ADMIN_KEY}
     opened = await Clarion.open(load(None, {**environment, "CLARION_ENCRYPTION_KEYS": f"k1:{'A' * 43}="}))
     yield opened
@@ -217,15 +218,15 @@ async def test_figures_and_looks_for_work_count_no_further_than_they_say(
 async def test_a_large_events_counts_begin_as_an_estimate_and_become_exact(
     clarion: Clarion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    event, slices = ids.read(ids.EVENT, BIG), asyncio.Semaphore(3)
+    event, parts = ids.read(ids.EVENT, BIG), asyncio.Semaphore(3)
     monkeypatch.setattr(counting, "PATIENCE", 0.01)
-    read = counting._slice
+    read = counting._count_part
 
     async def held(*args: Any, **named: Any) -> dict[str, int]:
-        await slices.acquire()
+        await parts.acquire()
         return await read(*args, **named)
 
-    monkeypatch.setattr(counting, "_slice", held)
+    monkeypatch.setattr(counting, "_count_part", held)
 
     # When it is asked for while the first count is under way
     early = await clarion.event(1, event)
@@ -236,7 +237,7 @@ async def test_a_large_events_counts_begin_as_an_estimate_and_become_exact(
     assert early["progress"]["phase"] == "delivering"
 
     # And once the count is through, it is exact
-    slices = asyncio.Semaphore(10_000)
+    parts = asyncio.Semaphore(10_000)
     await clarion._counts.close()
     exact = await clarion.event(1, event, wait=True)
     rows = await clarion.db.read(

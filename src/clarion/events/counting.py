@@ -1,10 +1,10 @@
 """Counts the deliveries of events by state, for whoever looks at one.
 
 Nothing is written for this while messages go out: the rows are counted when somebody asks. A small event is counted at
-each call. A large one is counted behind the calls, in slices of its key range, each a short read, and rests for some
-times as long as that took: until the first count is through, calls are answered with an estimate from its slices (ids
-are hashes, so that every slice is a fair sample), then with the last whole count. No call waits for a million rows, and
-who looks all the time costs the database a fifth of one connection, whatever the size.
+each call. A large one is counted behind the calls, in parts of its key range, and rests for some times as long as that
+took. Until the first count is through, calls are answered with an estimate from what is counted (ids are hashes: any
+part is a fair sample), then with the last whole count. No call waits for a million rows, and who looks all the time
+costs the database a fifth of one connection, whatever the size.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
+from fractions import Fraction
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 from clarion.clock import Clock, monotonic
@@ -20,8 +22,10 @@ from clarion.model import ids
 from clarion.model.ids import Id
 from clarion.storage import Database, Tx
 
-#: Notifications of one slice, about. An event of no more is counted as it stands.
-SLICE = 5_000
+#: Notifications of the first part, about. An event of no more is counted as it stands.
+SAMPLE = 5_000
+#: And of each further one: large, because such a part is read in the order in which it lies.
+PART = 500_000
 #: s that a call waits for a count of a larger one before it answers with what there is.
 PATIENCE = 0.2
 #: A count isn't begun anew before it has been over for so many times as long as it took.
@@ -52,7 +56,7 @@ class _Count:
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
-        self.first_slice = asyncio.Event()
+        self.sampled = asyncio.Event()
         self.sums: Counter[str] = Counter()
         self.share = 0.0  #: of the event that `sums` are of
         self.last: Counted | None = None
@@ -77,12 +81,12 @@ class EventCounts:
         `wait`: for an exact count, however long it takes.
         """
         now = self._clock.now()
-        if notifications <= SLICE:
-            return Counted(await self._db.read(lambda tx: _slice(tx, project, event, 0, 1)), now)
+        if notifications <= SAMPLE:
+            return Counted(await self._db.read(lambda tx: _count_part(tx, project, event, 0, 1)), now)
         count = self._kept(project, event)
         done_too_soon = decided and count.last is not None and not count.last.whole
         if not count.busy and (done_too_soon or monotonic() >= count.rests_until):
-            count.first_slice.clear()
+            count.sampled.clear()
             count.task = asyncio.create_task(self._count(count, project, event, notifications, decided))
         if count.task is not None and count.busy:
             await asyncio.wait([count.task], timeout=None if wait else PATIENCE)
@@ -107,21 +111,21 @@ class EventCounts:
             async with self._turn:
                 started, now = monotonic(), self._clock.now()
                 count.sums, count.share = Counter(), 0.0
-                slices = -(-notifications // SLICE)
-                for i in range(slices):
-                    part = partial(_slice, project=project, event=event, number=i, of=slices)
+                ends = _ends(notifications)
+                for first, end in pairwise(ends):
+                    part = partial(_count_part, project=project, event=event, first=first, end=end)
                     count.sums.update(await self._db.read(part))
-                    count.share = (i + 1) / slices
-                    count.first_slice.set()
+                    count.share = float(end)
+                    count.sampled.set()
                 count.last = Counted(dict(count.sums), now, whole=decided)
                 count.rests_until = monotonic() + REST * (monotonic() - started)
         finally:
-            count.first_slice.set()
+            count.sampled.set()
 
 
 async def _answer(count: _Count, now: int) -> Counted:
     if count.last is None:
-        await count.first_slice.wait()
+        await count.sampled.wait()
     if count.task is not None and count.task.done() and not count.task.cancelled():
         count.task.result()  # raises what it raised
     if count.last is not None:
@@ -129,19 +133,23 @@ async def _answer(count: _Count, now: int) -> Counted:
     return Counted({state: round(n / count.share) for state, n in count.sums.items()}, now, exact=False, whole=False)
 
 
-async def _slice(tx: Tx, project: int, event: Id, number: int, of: int) -> dict[str, int]:
-    """Counts the `number`-th of so many equal parts of an event's key range."""
-    first, last = ids.span(event, 8)
-    shared = await tx.first(_NEIGHBOUR, project=project, first=first, last=last, event=event)
-    first, last = _part(event, number, of)
+def _ends(notifications: int) -> list[Fraction]:
+    """Where the parts of an event's key range end, beginning with 0: a small one, then large ones."""
+    sample, large = Fraction(SAMPLE, notifications), -(-notifications // PART)
+    return [Fraction(0), *(sample + (1 - sample) * Fraction(i, large) for i in range(large + 1))]
+
+
+async def _count_part(tx: Tx, project: int, event: Id, first: Fraction | int, end: Fraction | int) -> dict[str, int]:
+    """Counts a part of an event's key range."""
+    start, last = ids.span(event, 8)
+    shared = await tx.first(_NEIGHBOUR, project=project, first=start, last=last, event=event)
+    start, last = (event[:8] + at.to_bytes(8, "big") for at in (_place(first), _place(end) - 1))
     rows = await tx.fetch(
-        _COUNT.format(where=_RANGE if shared is None else _OWN), project=project, first=first, last=last, event=event
+        _COUNT.format(where=_RANGE if shared is None else _OWN), project=project, first=start, last=last, event=event
     )
     return {row["state"]: row["n"] for row in rows}
 
 
-def _part(event: Id, number: int, of: int) -> tuple[Id, Id]:
-    """First and last id of a part. Behind an event's 8 bytes come 2 bits of the variant and 62 of a hash."""
-    ends = [(2 << 62) + (part << 62) // of for part in (number, number + 1)]
-    first, last = (event[:8] + end.to_bytes(8, "big") for end in (ends[0], ends[1] - 1))
-    return first, last
+def _place(share: Fraction | int) -> int:
+    """Behind an event's 8 bytes come 2 bits of the variant and 62 of a hash."""
+    return (2 << 62) + int(share * (1 << 62))

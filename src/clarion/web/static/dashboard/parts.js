@@ -247,6 +247,9 @@ export function copyButton(text, label = "Copy") {
   return h("button", { class: "button quiet", type: "button", onclick: copy }, icon("copy"), said);
 }
 
+/** Pages without anything that a list passes over by itself. */
+const LOOKS = 10;
+
 /**
  * A list that grows by pages and stays up to date at its head. `load(cursor)` gives a page, `draw(item)` a row,
  * `nothing()` what stands there if it is empty. `refresh` looks for what is new, `restart` begins anew.
@@ -258,10 +261,18 @@ export function pages(load, draw, nothing) {
   const rows = region("ul", { class: "rows" }, (shown) => shown.map(draw));
   const below = h("div", { class: "below", "aria-live": "polite" }, loading(6));
 
+  /** A page; where nothing near fits a filter, one of the next few that has something. */
+  async function some(cursor) {
+    let page = await load(cursor);
+    for (let i = 1; i < LOOKS && !page.items.length && page.next; i++) page = await load(page.next);
+    return page;
+  }
+
   async function refresh() {
     const mine = turn;
-    const head = await load(null);
+    const head = await (items.length || next ? load(null) : some(null));
     if (mine !== turn) return;
+    if (!head.items.length && head.next && (items.length || next)) return; // what was found further down stays
     const last = items.findIndex((one) => one.id === head.items.at(-1)?.id);
     if (last < 0) next = head.next;
     items = [...head.items, ...(last < 0 ? [] : items.slice(last + 1))];
@@ -272,7 +283,7 @@ export function pages(load, draw, nothing) {
     const mine = turn;
     below.replaceChildren(loading(1));
     try {
-      const page = await load(next);
+      const page = await some(next);
       if (mine !== turn) return;
       items = [...items, ...page.items];
       next = page.next;
@@ -285,8 +296,9 @@ export function pages(load, draw, nothing) {
   function show() {
     rows.show(items);
     if (next) {
-      if (!below.querySelector("button"))
-        below.replaceChildren(h("button", { class: "button", type: "button", onclick: more }, "Show more"));
+      const label = items.length ? "Show more" : "Nothing among the latest: look further";
+      if (below.querySelector("button")?.textContent !== label)
+        below.replaceChildren(h("button", { class: "button", type: "button", onclick: more }, label));
     } else below.replaceChildren(...(items.length ? [] : [nothing()]));
   }
 
