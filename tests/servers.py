@@ -336,6 +336,11 @@ class RabbitMQ(Server):
     def ready(self) -> bool:
         return b"Starting broker... completed" in self._log()
 
+    def control(self, *words: str) -> None:
+        """Runs `rabbitmqctl`."""
+        program = self.PROGRAM.with_name("rabbitmqctl")
+        subprocess.run([program, *words], env=self.environment(), capture_output=True, check=True)
+
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         super().stop(how)
         self._end_of_names()

@@ -60,6 +60,25 @@ async def test_hints_are_kept_by_queue_and_go_on_when_the_broker_has_come_back(r
     await announcer.close()
 
 
+def test_workers_may_hold_few_messages_of_all_queues_where_quorum_queues_are_the_default(rabbitmq: RabbitMQ) -> None:
+    # Given a virtual host whose queues are quorum queues unless somebody says otherwise
+    rabbitmq.control("add_vhost", "replicated", "--default-queue-type", "quorum")
+    rabbitmq.control("set_permissions", "-p", "replicated", "guest", ".*", ".*", ".*")
+    app = make_app(rabbitmq.url.removesuffix("//") + "/replicated", (), 60)
+
+    # When a worker limits what it holds of all queues together, as Celery's do, and takes from them
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        channel.basic_qos(0, 4, a_global=True)
+        queues = [app.amqp.queues[name](channel) for name in PRIORITIES]
+        for queue in queues:
+            queue.declare()
+            queue.consume(no_ack=False)
+        app.send_task("decide.v1", kwargs={"queue": "bulk"}, queue="bulk", retry=False)
+
+        # Then the broker allows it
+        assert queues[-1].queue_declare(passive=True).consumer_count == 1
+
+
 @pytest.mark.timeout(200)
 def test_workers_deliver_through_it_and_come_back_to_it(
     tmp_path: Path, postgres_url: str, redis_url: str, smtp_sink: SmtpSink, rabbitmq: RabbitMQ

@@ -17,6 +17,9 @@ from clarion.model.words import Channel, Priority
 
 #: Before every key in Redis: the broker may be shared.
 PREFIX = "clarion:"
+#: On RabbitMQ: Celery's limit on what a worker holds isn't known to quorum queues, which may be the default there, and
+#: hints need no copies.
+CLASSIC = {"x-queue-type": "classic"}
 #: The queues that everybody has, the most urgent first: Redis is asked in this order.
 PRIORITIES = tuple(p.name for p in Priority)
 #: Tasks at once in a process. Each waits for a round of a lane, for some ms, and rounds serve many at once.
@@ -37,7 +40,10 @@ def make_app(broker_url: str, own: Sequence[Channel], visibility_timeout: int) -
     """The application. `visibility_timeout` (s): when a message that nobody acknowledged goes to another worker."""
     app = Celery("clarion", broker=broker_url, set_as_current=False)
     exchange = Exchange("clarion", type="direct")  # type: ignore[no-untyped-call]
-    queues = [Queue(n, exchange, routing_key=n, durable=True) for n in all_queues(own)]  # type: ignore[no-untyped-call]
+    queues = [
+        Queue(name, exchange, routing_key=name, durable=True, queue_arguments=CLASSIC)  # type: ignore[no-untyped-call]
+        for name in all_queues(own)
+    ]
     app.conf.update(
         task_queues=queues,
         task_default_queue=Priority.normal.name,
