@@ -314,16 +314,16 @@ class Clarion:
         recaller = Recaller(self.db, self.clock, self.catalogue, renderer, self.providers, pace)
         return Layers(self.deciding, dispatcher, outcomes, recaller)
 
-    def _sweeper(self, outcomes: Outcomes, alone: bool) -> Sweeper:
+    def _sweeper(self, outcomes: Outcomes) -> Sweeper:
         hours = self.settings.deliveries.unknown_ttl_hours
-        return Sweeper(self.db, self.clock, self.workers, outcomes, self.reception, self.detour, hours, alone)
+        return Sweeper(self.db, self.clock, self.workers, outcomes, self.reception, self.detour, hours)
 
     def _embedded(self) -> Engine:
         """Everything in this process."""
         layers = self._layers()
         return EmbeddedEngine(
             self.db, self.clock, self.workers, layers.deciding, layers.dispatcher, self.projections,
-            self._sweeper(layers.outcomes, alone=True),
+            self._sweeper(layers.outcomes),
             (
                 ("refresh workflows", self.catalogue.refresh, REFRESH),
                 ("recall", layers.recaller.round, recalls.EVERY),
@@ -346,7 +346,7 @@ class Clarion:
         if part == "scheduler":
             return engines.SchedulerEngine(
                 self.db, self.workers, Scheduler(self.db, self.clock, tuple(channels)),
-                self._sweeper(layers.outcomes, alone=False), self.projections, announcer, self._chores(),
+                self._sweeper(layers.outcomes), self.projections, announcer, self._chores(),
             )  # fmt: skip
         duties = engines.duties_of(workers.queues or app.all_queues(own), channels, own)
         lanes = Lanes()

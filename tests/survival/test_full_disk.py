@@ -15,7 +15,7 @@ from tests.conftest import missing
 from tests.engine.cluster import rows
 from tests.servers import NotHere, PostgreSQL, RunFolder, ServerFailed
 from tests.survival.conftest import DURABLE, IN_FLIGHT
-from tests.survival.counting import CAP, WORKFLOWS, Producer, Sink
+from tests.survival.counting import WORKFLOWS, Producer, Sink
 from tests.survival.trials import Fault, Trial, assert_nothing_lost, show
 
 MEGABYTES = 256
@@ -112,8 +112,6 @@ def under_load(
     sink.register(server)
     producer = Producer(server, size=SIZE)
     try:
-        assert eventually(lambda: producer.capped > CAP, 60)
-
         # When its disk is full for a while, twice
         fault = Fault("the disk is full", lambda: filled_and_freed(disk, producer, goes_on), IN_FLIGHT)
         again = fault._replace(name="the disk is full again")

@@ -51,6 +51,7 @@ class Trial:
         """The cost of each fault. Raises AssertionError if one costs more than it may."""
         costs: dict[str, Cost] = {}
         self._went_on()
+        assert eventually(lambda: self._producer.capped > CAP, 60)
         for fault in faults:
             repeats = self._sink.repeats()
             try:
@@ -92,7 +93,6 @@ def assert_nothing_lost(producer: Producer, sink: Sink) -> None:
     notes = sink.notes()
     assert not producer.accepted - notes.keys(), "accepted, and never sent"
     assert all(len(set(ids)) == 1 for ids in notes.values()), "sent again under another id"
-    assert producer.capped > CAP
     assert eventually(lambda: sink.capped() == CAP, 20)
 
 

@@ -48,6 +48,9 @@ class Lease(Protocol):
     def alive(self) -> bool:
         """Whether its leases still hold."""
 
+    def holds(self, lease: Id) -> bool:
+        """Whether this one, taken at some time, is still its own."""
+
 
 class Dispatcher:
     """Layer 3 at work."""
@@ -202,11 +205,9 @@ class Dispatcher:
                 return
             ready = await self._renderer.ready(list(left.values()), started)
             self._refuse_broken(ready, report)
-            if not self._lease.alive():
-                raise _LeaseLost
             messages = [r.message for r in ready.values() if r.message is not None]
             parts = await self._pace.parts(provider.name, messages, self._clock.now())
-            await asyncio.gather(*(self._deliver_at(provider, at, part, report) for at, part in parts))
+            await asyncio.gather(*(self._deliver_at(provider, at, part, report, lease) for at, part in parts))
         except _LeaseLost:
             log.warning("not sent: this worker's lease ran out", provider=provider.name, count=len(left))
             self._give_room(left.values())  # whoever declared the lease over settles them
@@ -226,10 +227,14 @@ class Dispatcher:
             return False
         return True
 
-    async def _deliver_at(self, provider: Provider, at: int, messages: Sequence[Message], report: Report) -> None:
+    async def _deliver_at(
+        self, provider: Provider, at: int, messages: Sequence[Message], report: Report, lease: Id
+    ) -> None:
         now = self._clock.now()
         if at > now:
             await asyncio.sleep((at - now) / 1000)
+        if not self._lease.holds(lease):
+            raise _LeaseLost
         await deliver(provider, messages, max(at, now), report)
 
     def _refuse_broken(self, ready: Mapping[Id, Ready], report: Report) -> None:

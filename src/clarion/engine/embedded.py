@@ -60,7 +60,7 @@ class EmbeddedEngine:
         await self._take_lock()
         self._held_at = monotonic()
         await self._workers.register("embedded")
-        await self._sweeper.recover_leases()
+        await self._sweeper.recover_leases(alone=True)
         self._work.begin(Duties.everything(self._providers))
         for name, step, beat in (
             ("schedule", self._schedule, TICK),

@@ -6,7 +6,7 @@ from clarion.clock import HOUR, Clock
 from clarion.deliveries.outcomes import Outcomes
 from clarion.deliveries.reception import Reception
 from clarion.deliveries.reroute import Detour
-from clarion.engine.workers import Workers, any_dead, bury_dead
+from clarion.engine.workers import DEAD_AFTER, EVER, Workers, any_dead, bury_dead
 from clarion.storage import Database, Lane, Tx
 
 #: s between looks for the leases of the dead. With `workers.DEAD_AFTER` and the wait before a retry, what was in flight
@@ -21,11 +21,11 @@ class Sweeper:
 
     def __init__(
         self, db: Database, clock: Clock, workers: Workers, outcomes: Outcomes, reception: Reception,
-        detour: Detour, unknown_ttl_hours: int, alone: bool,
+        detour: Detour, unknown_ttl_hours: int,
     ) -> None:  # fmt: skip
         self._db, self._clock, self._workers, self._outcomes = db, clock, workers, outcomes
         self._reception, self._detour = reception, detour
-        self._unknown_ttl, self._alone = unknown_ttl_hours * HOUR, alone
+        self._unknown_ttl = unknown_ttl_hours * HOUR
 
     async def sweep(self) -> None:
         """One round."""
@@ -35,12 +35,15 @@ class Sweeper:
         await self._detour.fail_over()
         await self._clear(now)
 
-    async def recover_leases(self) -> None:
-        """What the dead were sending has an uncertain outcome: it left, perhaps, and nobody heard the answer."""
-        now, mine = self._clock.now(), self._workers.id
-        if not await self._db.read(lambda tx: any_dead(tx, now, mine, self._alone)):
+    async def recover_leases(self, alone: bool = False) -> None:
+        """What the dead were sending has an uncertain outcome: it left, perhaps, and nobody heard the answer.
+
+        Dead is who was silent for too long; for a process that begins `alone` on its database, everybody before it.
+        """
+        mine, limit = self._workers.id, EVER if alone else self._clock.now() - DEAD_AFTER
+        if not await self._db.read(lambda tx: any_dead(tx, mine, limit)):
             return
-        leases = await self._db.write(lambda tx: bury_dead(tx, now, mine, self._alone))
+        leases = await self._db.write(lambda tx: bury_dead(tx, mine, limit))
         for lease in leases:
             await self._outcomes.abandon(lease)
 

@@ -8,7 +8,7 @@ from clarion.storage import Database, Lane, Tx, tables
 
 HEARTBEAT = 2 * SECOND
 DEAD_AFTER = 8 * SECOND
-LATEST = (1 << 63) - 1  #: after every heartbeat
+EVER = (1 << 63) - 1  #: after every heartbeat
 
 
 class Workers:
@@ -34,8 +34,12 @@ class Workers:
         self.id, self._last_beat = fresh, started
 
     def alive(self) -> bool:
-        """Whether the leases of this life still hold; asked right before each send."""
+        """Whether the leases of this life still hold."""
         return monotonic() - self._last_beat < DEAD_AFTER / 1000
+
+    def holds(self, lease: Id) -> bool:
+        """Whether a lease is of this life, and still holds; asked right before each send."""
+        return lease == self.id and self.alive()
 
     async def beat(self) -> None:
         """Says that this worker is alive, or, if it was silent for too long, begins a new life."""
@@ -61,21 +65,16 @@ _SILENT = "id <> :mine AND heartbeat_at < :limit"
 _LEFT = "deliveries WHERE state = 'sending' AND lease NOT IN (SELECT id FROM workers)"
 
 
-def _limit(now: int, alone: bool) -> int:
-    """Before when the last heartbeat of the dead was; whoever is `alone` knows that all others are dead."""
-    return LATEST if alone else now - DEAD_AFTER
-
-
-async def any_dead(tx: Tx, now: int, mine: Id, alone: bool) -> bool:
+async def any_dead(tx: Tx, mine: Id, limit: int) -> bool:
     """Whether `bury_dead` has something to do; cheap."""
     row = await tx.first(
         f"SELECT EXISTS (SELECT 1 FROM workers WHERE {_SILENT}) OR EXISTS (SELECT 1 FROM {_LEFT})",  # nosec B608  # constants
-        mine=mine, limit=_limit(now, alone),
+        mine=mine, limit=limit,
     )  # fmt: skip
     return bool(row and row[0])
 
 
-async def bury_dead(tx: Tx, now: int, mine: Id, alone: bool) -> list[Id]:
-    """Removes workers without a heartbeat (if this one is `alone`: all others); gives the leases that nobody holds."""
-    await tx.run(f"DELETE FROM workers WHERE {_SILENT}", mine=mine, limit=_limit(now, alone))  # nosec B608  # constants
+async def bury_dead(tx: Tx, mine: Id, limit: int) -> list[Id]:
+    """Removes workers of whom nothing was heard since `limit` (ms); gives the leases that nobody holds."""
+    await tx.run(f"DELETE FROM workers WHERE {_SILENT}", mine=mine, limit=limit)  # nosec B608  # constants
     return [bytes(row["lease"]) for row in await tx.fetch(f"SELECT DISTINCT lease FROM {_LEFT}")]  # nosec B608
