@@ -22,7 +22,7 @@ Step = Callable[[], Awaitable[int | None]]
 Chore = tuple[str, Step, float]
 
 LITTLE = 64  #: people or deliveries that a round found: worth waiting for company
-PATIENCE = 5.0  #: s between tries of a lane that keeps failing, at most
+PATIENCE = 2.0  #: s between tries of a lane that keeps failing, at most
 
 
 class Lane:
