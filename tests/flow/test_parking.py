@@ -12,6 +12,7 @@ from clarion.clock import HOUR, MINUTE, rfc3339
 from clarion.decisions import driver, parking, shards
 from clarion.decisions.contexts import Contexts, EventRun, People
 from clarion.decisions.fairness import Turns
+from clarion.deliveries.reception import Reception
 from clarion.model.decision import Context
 from clarion.model.delivery import Outcome, accepted
 from clarion.model.jobs import DIGEST, REVIEW
@@ -181,3 +182,21 @@ async def test_an_outcome_whose_words_cant_be_stored_is_stored_without_them_and_
     # Then both are sent, once
     assert outcomes(await clarion.settled(event)) == {"ada": ("sent", None), "bob": ("sent", None)}
     assert len(clarion.providers["first"].sent) == 2
+
+
+async def test_a_sweep_does_the_rest_when_a_part_of_it_always_fails(
+    clarion: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given receipts that can't be matched, and a key that has run out
+    async def breaks(_: Reception) -> int:
+        raise Broken
+
+    monkeypatch.setattr(Reception, "sweep", breaks)
+    row = "INSERT INTO idempotency (project, key, hash, event_id, expires_at) VALUES (1, 'old', :id, :id, 1)"
+    await clarion.clarion.db.write(lambda tx: tx.run(row, id=bytes(16)))
+
+    # Then the key is cleared all the same
+    async def cleared() -> bool:
+        return not await clarion.rows("SELECT 1 FROM idempotency WHERE key = 'old'")
+
+    await clarion.until(cleared)

@@ -220,13 +220,13 @@ async def test_a_large_events_counts_begin_as_an_estimate_and_become_exact(
 ) -> None:
     event, parts = ids.read(ids.EVENT, BIG), asyncio.Semaphore(3)
     monkeypatch.setattr(counting, "PATIENCE", 0.01)
-    read = counting._count_part
+    read = counting.states_of
 
     async def held(*args: Any, **named: Any) -> dict[str, int]:
         await parts.acquire()
         return await read(*args, **named)
 
-    monkeypatch.setattr(counting, "_count_part", held)
+    monkeypatch.setattr(counting, "states_of", held)
 
     # When it is asked for while the first count is under way
     early = await clarion.event(1, event)

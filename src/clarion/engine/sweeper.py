@@ -28,12 +28,20 @@ class Sweeper:
         self._unknown_ttl = unknown_ttl_hours * HOUR
 
     async def sweep(self) -> None:
-        """One round."""
-        now = self._clock.now()
-        await self._outcomes.settle_unknown(now - self._unknown_ttl)
-        await self._reception.sweep()
-        await self._detour.fail_over()
-        await self._clear(now)
+        """One round. What fails in it keeps nothing else from being done, and is raised at the end."""
+        now, failed = self._clock.now(), list[Exception]()
+        for step in (
+            lambda: self._outcomes.settle_unknown(now - self._unknown_ttl),
+            self._reception.sweep,
+            self._detour.fail_over,
+            lambda: self._clear(now),
+        ):
+            try:
+                await step()
+            except Exception as error:  # noqa: BLE001  # raised below
+                failed.append(error)
+        if failed:
+            raise failed[0]
 
     async def recover_leases(self, alone: bool = False) -> None:
         """What the dead were sending has an uncertain outcome: it left, perhaps, and nobody heard the answer.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from clarion.events.counting import states_of
 from clarion.events.holding import BITE, CANCEL, Unfinished, mark, release, unfinished
 from clarion.ledger.bus import Command
 from clarion.ledger.facts import DeliveryCancelled, EventCancelled
@@ -25,11 +26,6 @@ _WAITING = (
     "FROM deliveries d JOIN notifications n ON n.project = d.project AND n.id = d.notification_id "
     "WHERE d.project = :project AND d.id > :first AND d.id <= :last AND n.event_id = :event "
     "AND d.state IN ('pending', 'deferred') ORDER BY d.id LIMIT :most"
-)
-_REST = (
-    "SELECT count(*) AS n FROM deliveries d JOIN notifications n ON n.project = d.project AND n.id = d.notification_id "
-    "WHERE d.project = :project AND d.id > :first AND d.id <= :last AND n.event_id = :event "
-    "AND d.state IN ('pending', 'deferred')"
 )
 
 
@@ -73,10 +69,8 @@ class Cancelling:
         last, ended, unused = await self._bite(tx, u, command.now)
         count: int = ended + sum(r["recipients"] for r in undecided)
         if last is not None:
-            [(more,)] = await tx.fetch(
-                _REST, project=project, first=last, last=ids.span(event, 8)[1], event=event
-            )  # fmt: skip
-            count += more
+            left = await states_of(tx, project, event)
+            count += left.get(DeliveryState.PENDING.value, 0) + left.get(DeliveryState.DEFERRED.value, 0)
         if row["cancelled_at"] is not None and not count:
             return Cancelled(0, [])
         await tx.append([EventCancelled(project=project, at=command.now, subject=event, cancelled=count)])

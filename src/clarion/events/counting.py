@@ -82,7 +82,7 @@ class EventCounts:
         """
         now = self._clock.now()
         if notifications <= SAMPLE:
-            return Counted(await self._db.read(lambda tx: _count_part(tx, project, event, 0, 1)), now)
+            return Counted(await self._db.read(lambda tx: states_of(tx, project, event)), now)
         count = self._kept(project, event)
         done_too_soon = decided and count.last is not None and not count.last.whole
         if not count.busy and (done_too_soon or monotonic() >= count.rests_until):
@@ -113,7 +113,7 @@ class EventCounts:
                 count.sums, count.share = Counter(), 0.0
                 ends = _ends(notifications)
                 for first, end in pairwise(ends):
-                    part = partial(_count_part, project=project, event=event, first=first, end=end)
+                    part = partial(states_of, project=project, event=event, first=first, end=end)
                     count.sums.update(await self._db.read(part))
                     count.share = float(end)
                     count.sampled.set()
@@ -139,8 +139,10 @@ def _ends(notifications: int) -> list[Fraction]:
     return [Fraction(0), *(sample + (1 - sample) * Fraction(i, large) for i in range(large + 1))]
 
 
-async def _count_part(tx: Tx, project: int, event: Id, first: Fraction | int, end: Fraction | int) -> dict[str, int]:
-    """Counts a part of an event's key range."""
+async def states_of(
+    tx: Tx, project: int, event: Id, first: Fraction | int = 0, end: Fraction | int = 1
+) -> dict[str, int]:
+    """An event's deliveries by state, in its key range or a part of it."""
     start, last = ids.span(event, 8)
     shared = await tx.first(_NEIGHBOUR, project=project, first=start, last=last, event=event)
     start, last = (event[:8] + at.to_bytes(8, "big") for at in (_place(first), _place(end) - 1))
