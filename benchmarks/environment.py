@@ -202,6 +202,12 @@ def memory_of_tree(pid: int) -> int:
     return sum(int(p.memory_full_info().pss) for p in (root, *root.children(recursive=True)))
 
 
+def resident(pid: int) -> int:
+    """The same with shared pages counted in full, which costs nothing to ask."""
+    root = psutil.Process(pid)
+    return sum(int(p.memory_info().rss) for p in (root, *root.children(recursive=True)))
+
+
 def get(url: str, headers: Mapping[str, str] | None = None) -> Any:
     """The JSON that a GET gives."""
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=10) as answer:

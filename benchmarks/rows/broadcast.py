@@ -10,8 +10,8 @@ import time
 from itertools import pairwise
 from typing import NamedTuple
 
-from benchmarks.environment import Environment, get
-from benchmarks.ours import Ours
+from benchmarks.environment import Environment, get, resident
+from benchmarks.ours import Ours, Serving
 from benchmarks.row import Row
 from benchmarks.seed import VIPS
 
@@ -20,11 +20,12 @@ TABLES = "'^(notifications|deliveries|facts_operational)'"
 
 
 class Sample(NamedTuple):
-    """How far the broadcast was, and what had been spent by then."""
+    """How far the broadcast was, what had been spent by then, and what the workers held."""
 
     sent: int
     cpu: float
     statements: float
+    memory: int  #: bytes
 
 
 def measure(env: Environment) -> list[Row]:
@@ -43,18 +44,19 @@ def measure(env: Environment) -> list[Row]:
         while (sent := env.stub.answered()[0]) < people:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{sent} of {people} were sent")
-            samples.append(Sample(sent, env.cpu_seconds(*serving.programs.values()), _statements(ours)))
+            samples.append(_sample(sent, ours, serving))
             if len(asked) < VIPS:
                 name = f"vip{len(asked)}"
                 ours.send("alarm", recipients=[name])
                 asked[name] = time.monotonic()
             time.sleep(PAUSE)
-        samples.append(Sample(people, env.cpu_seconds(*serving.programs.values()), _statements(ours)))
+        samples.append(_sample(people, ours, serving))
         ours.wait_for_projections()
         came = get(f"{env.stub.url}/critical")
         after = _bytes(ours)
     latencies = sorted(came[name] - at for name, at in asked.items())
     size = ((f"with {people:,} people", True),)
+    held = ((f"workers' memory {_memory(samples, people):+.0f} MB from the second tenth to the last", True),)
     return [
         Row(
             name="critical_during_bulk", unit="s", value=max(0.0, latencies[int(len(latencies) * 0.99)]), bar=1,
@@ -62,13 +64,24 @@ def measure(env: Environment) -> list[Row]:
         ),
         Row(
             name="broadcast_growth", unit="%", value=_growth(samples, people), bar=15, bar_of="value", better="lower",
-            also=size,
+            also=size + held,
         ),
         Row(
             name="disk_per_notification", unit="bytes", value=(after - before) / people, bar=1_600, bar_of="value",
             better="lower", also=size,
         ),
     ]  # fmt: skip
+
+
+def _sample(sent: int, ours: Ours, serving: Serving) -> Sample:
+    cpu = ours.env.cpu_seconds(*serving.programs.values())
+    return Sample(sent, cpu, _statements(ours), resident(serving.programs["worker"].process.pid))
+
+
+def _memory(samples: list[Sample], people: int) -> float:
+    """By how many MB the workers have grown from the second tenth to the end."""
+    second = next(s.memory for s in samples if s.sent >= people * 0.2)
+    return (samples[-1].memory - second) / 1e6
 
 
 def _bytes(ours: Ours) -> int:
