@@ -68,6 +68,11 @@ _COLUMNS = ", ".join(ContactRow._fields)
 _INSERTED = ("project", *ContactRow._fields)
 
 OF_PEOPLE = f"SELECT {_COLUMNS} FROM contact_points WHERE project = :project AND recipient IN :recipients"  # nosec B608  # names only
+#: On PostgreSQL: those alone that are named, in pairs. Two lists would be looked up as their product.
+IN_PAIRS = f"""
+    SELECT {_COLUMNS} FROM unnest(:recipients::text[], :ids::bytea[]) AS wanted(who, which)
+    JOIN contact_points ON project = :project AND recipient = who AND id = which
+"""  # nosec B608  # names only
 OF_SOURCE = f"{OF_PEOPLE} AND source = :source"
 WITH_ADDRESS = f"SELECT {_COLUMNS} FROM contact_points WHERE project = :project AND lookup IN :lookups"  # nosec B608  # names only
 

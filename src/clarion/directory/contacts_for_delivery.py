@@ -120,6 +120,9 @@ async def _bar(tx: Tx, vault: Vault, project: int, drafts: tuple[SuppressionDraf
 async def _rows(tx: Tx, project: int, pairs: Collection[Pair]) -> list[contact_rows.ContactRow]:
     if not pairs:
         return []
+    if tx.dialect == "postgresql":
+        who, which = zip(*sorted(pairs), strict=True)
+        return await contact_rows.contact_rows(tx, contact_rows.IN_PAIRS, project=project, recipients=who, ids=which)
     # By person alone: two long lists in one WHERE make SQLite look up their product.
     wanted = {contact for _, contact in pairs}
     people = sorted({recipient for recipient, _ in pairs})
