@@ -31,8 +31,7 @@ GROUPS: dict[str, Callable[[Environment], list[Row]]] = {
 #: The rows in their order.
 NAMES = (
     "accept_32", "accept_256", "fanout_0ms", "fanout_50ms", "fanout_sqlite_0ms", "fanout_sqlite_50ms", "cpu_per_1000",
-    "decisions", "decided_postgres", "decided_sqlite", "batch_events", "accept_10k_connections", "memory",
-    "critical_during_bulk", "inbox_streams",
+    "decisions", "batch_events", "accept_10k_connections", "memory", "critical_during_bulk", "inbox_streams",
     "broadcast_growth", "disk_per_notification",
 )  # fmt: skip
 RESULTS = Path(__file__).with_name("results") / "bench.json"

@@ -1,4 +1,4 @@
-"""`decisions`: pure verdicts a second on one core. `decided_*`: people decided a second by one process, and stored."""
+"""`decisions`: pure verdicts a second on one core; beside it, people decided a second by one process, and stored."""
 
 from __future__ import annotations
 
@@ -28,11 +28,8 @@ class Deciding(Ours):
 
 def measure(env: Environment) -> list[Row]:
     """The rules alone, on contexts as they come; then with loading, slots, claims, rows and facts around them."""
-    value = decisions.measure(env.scale.seconds)
-    rows = [Row(name="decisions", unit="verdicts/s", value=value, bar=50_000, bar_of="value")]
-    people = env.scale.fanout
-    engines: dict[str, Literal["celery", "embedded"]] = {"postgres": "celery", "sqlite": "embedded"}
-    for stores, engine in engines.items():
-        value = Deciding(env, engine, people).decide(people)
-        rows.append(Row(name=f"decided_{stores}", unit="people/s", value=value))
-    return rows
+    value, people = decisions.measure(env.scale.seconds), env.scale.fanout
+    engines: dict[str, Literal["celery", "embedded"]] = {"PostgreSQL": "celery", "SQLite": "embedded"}
+    stored = [f"{Deciding(env, engine, people).decide(people):,.0f} on {store}" for store, engine in engines.items()]
+    also = ((f"decided and stored by one process {' and '.join(stored)}", True),)
+    return [Row(name="decisions", unit="verdicts/s", value=value, bar=50_000, bar_of="value", also=also)]
