@@ -69,7 +69,7 @@ async def post_event(request: Request) -> Response:
 
 
 async def post_batch(request: Request) -> Response:
-    """Accepts up to 1,000 events in one transaction; each is accepted or rejected for itself."""
+    """Accepts up to 1,000 events; each is accepted or rejected for itself, all of them committed before the answer."""
     try:
         clarion = clarion_of(request)
         number = await project(request, await caller(request))
