@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import base64
 from hashlib import blake2b
+from struct import Struct
 from typing import Final
 
 Id = bytes
@@ -36,6 +37,8 @@ OUTBOX: Final = "out"
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuv"
 #: Ten bits as text: ids are shown so often that one digit at a time would cost more than anything else about them.
 _PAIRS: Final = tuple(a + b for a in _DIGITS for b in _DIGITS)
+_HALVES: Final = Struct(">QQ").unpack
+_58_BITS: Final = (1 << 58) - 1
 
 
 class InvalidId(ValueError):
@@ -113,12 +116,13 @@ def time_of(value: Id) -> int:
 
 def show(prefix: str, value: Id) -> str:
     """`evt_0001...`: sortable as text, 26 characters after the prefix."""
-    n = int.from_bytes(value, "big") << 2  # thirteen times ten bits
-    t = _PAIRS
+    high, low = _HALVES(value)  # small numbers: of large ones every shift makes another
+    middle, last = (high & 15) << 6 | low >> 58, (low & _58_BITS) << 2
+    t = _PAIRS  # thirteen times ten bits
     return (
-        f"{prefix}_{t[n >> 120]}{t[n >> 110 & 1023]}{t[n >> 100 & 1023]}{t[n >> 90 & 1023]}{t[n >> 80 & 1023]}"
-        f"{t[n >> 70 & 1023]}{t[n >> 60 & 1023]}{t[n >> 50 & 1023]}{t[n >> 40 & 1023]}{t[n >> 30 & 1023]}"
-        f"{t[n >> 20 & 1023]}{t[n >> 10 & 1023]}{t[n & 1023]}"
+        f"{prefix}_{t[high >> 54]}{t[high >> 44 & 1023]}{t[high >> 34 & 1023]}{t[high >> 24 & 1023]}"
+        f"{t[high >> 14 & 1023]}{t[high >> 4 & 1023]}{t[middle]}{t[last >> 50]}{t[last >> 40 & 1023]}"
+        f"{t[last >> 30 & 1023]}{t[last >> 20 & 1023]}{t[last >> 10 & 1023]}{t[last & 1023]}"
     )
 
 
