@@ -12,7 +12,7 @@ from clarion.storage.database import Database
 EVERY = 2.0  #: s between looks
 
 _OUTGROWN = (
-    "SELECT quote_ident(s.relname) AS name, s.n_dead_tup > s.n_live_tup / 2 AS rewritten "
+    "SELECT quote_ident(s.relname) AS name, s.n_dead_tup > 10000 + s.n_live_tup / 2 AS rewritten "
     "FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid "
     "WHERE s.schemaname = current_schema() AND s.n_mod_since_analyze > 1000 + 2 * greatest(c.reltuples, 0)"
 )
