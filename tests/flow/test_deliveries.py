@@ -241,6 +241,30 @@ async def test_a_claim_whose_answer_gets_lost_is_given_back(ada: Installation, m
     assert len(ada.providers["first"].sent) == 1
 
 
+async def test_what_an_earlier_life_of_a_worker_claimed_is_sent_once(
+    ada: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a worker that takes a new identity while the database is about to answer its claim
+    write, lives = ada.clarion.db.write, [ada.clarion.workers.id]
+
+    async def slow(work: Work[Any], lane: Lane = Lane.COMMANDS) -> Any:
+        answer = await write(work, lane)
+        if isinstance(answer, Claims) and answer.taken and len(lives) == 1:
+            lives.append(b"")  # the next write is the registration
+            await ada.clarion.workers.register("worker")
+            await write(lambda tx: tx.run("DELETE FROM workers WHERE id = :id", id=lives[0]))
+        return answer
+
+    monkeypatch.setattr(ada.clarion.db, "write", slow)
+
+    # When a message is to be sent
+    (found,) = await ada.settled(await ada.event("note", recipients=["ada"], data={"n": 1}))
+
+    # Then what it claimed before counts as lost with that life, and only the new one sends it
+    assert [a["outcome"] for a in found["deliveries"][0]["attempts"]] == ["uncertain", "accepted"]
+    assert len(ada.providers["first"].sent) == 1
+
+
 async def test_the_timeline_tells_the_whole_story_in_order(ada: Installation) -> None:
     ada.providers["first"].answer = one_after_another(failed(OutcomeKind.TRANSIENT, "503"))
     (found,) = await ada.settled(await ada.event("note", recipients=["ada"], data={"n": 1}))
