@@ -306,6 +306,7 @@ class RabbitMQ(Server):
     """A RabbitMQ of the system's package. Its messages survive a crash where they are to."""
 
     PROGRAM: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one on the path changes its user
+    death = signal.SIGTERM  # what starts is a script, which takes its server along
 
     @property
     def url(self) -> str:
