@@ -13,6 +13,7 @@ from clarion.deliveries.notifications import timeline
 from clarion.directory.preferences import PreferenceChange, SetPreferences, preferences_of
 from clarion.model.delivery import Message, Outcome, accepted, failed
 from clarion.model.errors import Unavailable
+from clarion.model.ids import Id
 from clarion.model.words import OutcomeKind
 from clarion.storage import Lane, Work
 from tests.composed import PROJECT, Installation, outcomes
@@ -236,6 +237,30 @@ async def test_a_claim_whose_answer_gets_lost_is_given_back(ada: Installation, m
 
     # Then the worker, which lives on, sends it, and knows that it wasn't sent before
     assert lost
+    (attempt,) = found["deliveries"][0]["attempts"]
+    assert (attempt["outcome"], attempt["possible_duplicate"]) == ("accepted", False)
+    assert len(ada.providers["first"].sent) == 1
+
+
+async def test_what_was_dropped_in_a_doubtful_moment_is_sent_when_the_lease_went_on(
+    ada: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a worker whose heartbeat is late right before it sends, and comes through after all
+    holds, doubts = ada.clarion.workers.holds, list[Id]()
+
+    def doubtful(lease: Id) -> bool:
+        if not doubts:
+            doubts.append(lease)
+            return False
+        return holds(lease)
+
+    monkeypatch.setattr(ada.clarion.workers, "holds", doubtful)
+
+    # When a message is to be sent
+    (found,) = await ada.settled(await ada.event("note", recipients=["ada"], data={"n": 1}))
+
+    # Then it is, once, and nobody thinks that it was sent before
+    assert doubts == [ada.clarion.workers.id]
     (attempt,) = found["deliveries"][0]["attempts"]
     assert (attempt["outcome"], attempt["possible_duplicate"]) == ("accepted", False)
     assert len(ada.providers["first"].sent) == 1

@@ -37,6 +37,8 @@ SHARED_ROOM = 0.8
 LEAST_CLAIM = 8
 #: Batches that one round moves away from a demoted provider at most; its own claims move more.
 MOST_MOVES = 10
+#: Takes back messages that must not be sent.
+Drop = Callable[[Sequence[Message]], None]
 URGENT = (int(Priority.critical), int(Priority.high))
 
 
@@ -72,7 +74,10 @@ class Dispatcher:
         self._most = {name: min(max_in_flight, p.max_in_flight) for name, p in providers.items()}
         self._in_flight: dict[str, set[Key]] = {name: set() for name in providers}
         self._claiming = {name: asyncio.Lock() for name in providers}
-        self._unheard: set[str] = set()  #: a claim is under way, or its answer got lost and it may hold something
+        #: Providers of which this worker may hold what it doesn't have in flight: a claim is under way, or its answer
+        #: got lost; something was dropped unsent.
+        self._unheard: set[str] = set()
+        self._dropped: set[str] = set()
         self._bells: dict[str, Callable[[], None]] = {}
         self._hints: dict[str, set[int]] = {name: set() for name in providers}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -115,7 +120,7 @@ class Dispatcher:
         if self._stopping or not self._lease.alive() or (busy and free < min(LEAST_CLAIM, size // 4)):
             return 0
         hints = self._hints[provider]
-        if not hints and provider not in self._unheard:
+        if not hints and provider not in self._unheard | self._dropped:
             return 0
         now, lease = self._clock.now(), self._lease.id
         if (wait := self._pace.wait(provider, now)) > 0:  # its rate is used up: come back when it isn't
@@ -145,7 +150,9 @@ class Dispatcher:
     async def _claim(self, provider: str, work: Work[Claims]) -> Claims:
         """A claim. If its answer gets lost on the way it may have been made: the next one gives back what it took."""
         async with self._claiming[provider]:
-            if provider in self._unheard:
+            if provider in self._unheard | self._dropped:
+                self._unheard.add(provider)
+                self._dropped.discard(provider)
                 lease, held = self._lease.id, self._in_flight[provider]
                 await self._db.write(partial(let_go, provider=provider, lease=lease, but=held), Lane.OUTCOMES)
             self._unheard.add(provider)
@@ -162,6 +169,8 @@ class Dispatcher:
     async def tend(self) -> None:
         """One round of looking after the providers: their figures, what waits for the demoted ones, their probes."""
         board, now = self._detour.board, self._clock.now()
+        for provider in self._bells.keys() & (self._unheard | self._dropped):
+            self._bells[provider]()
         await board.refresh()
         await board.judge()
         for provider in filter(board.is_demoted, self.providers):
@@ -195,6 +204,9 @@ class Dispatcher:
             if c is not None:
                 self._outcomes.report(self._attempt(c, outcome, started, ready.get(delivery), probe), lease)
 
+        def drop(messages: Sequence[Message]) -> None:
+            self._drop(provider.name, [c for m in messages if (c := left.pop(m.delivery_id, None)) is not None])
+
         ready: dict[Id, Ready] = {}
         try:
             if claims.waited and not await self._touched(claims.waited, lease, claimed_at):
@@ -207,11 +219,7 @@ class Dispatcher:
             self._refuse_broken(ready, report)
             messages = [r.message for r in ready.values() if r.message is not None]
             parts = await self._pace.parts(provider.name, messages, self._clock.now())
-            await asyncio.gather(*(self._deliver_at(provider, at, part, report, lease) for at, part in parts))
-        except _LeaseLost:
-            log.warning("not sent: this worker's lease ran out", provider=provider.name, count=len(left))
-            self._give_room(left.values())  # whoever declared the lease over settles them
-            return
+            await asyncio.gather(*(self._deliver_at(provider, at, part, report, lease, drop) for at, part in parts))
         except Exception as error:  # before the first send: nothing has left
             log.error("sending failed", provider=provider.name, error=type(error).__name__, exc_info=error)
         for delivery in list(left):
@@ -228,14 +236,21 @@ class Dispatcher:
         return True
 
     async def _deliver_at(
-        self, provider: Provider, at: int, messages: Sequence[Message], report: Report, lease: Id
+        self, provider: Provider, at: int, messages: Sequence[Message], report: Report, lease: Id, drop: Drop
     ) -> None:
         now = self._clock.now()
         if at > now:
             await asyncio.sleep((at - now) / 1000)
-        if not self._lease.holds(lease):
-            raise _LeaseLost
-        await deliver(provider, messages, max(at, now), report)
+        if self._lease.holds(lease):
+            await deliver(provider, messages, max(at, now), report)
+        else:
+            drop(messages)
+
+    def _drop(self, provider: str, claimed: Sequence[Claimed]) -> None:
+        """They aren't sent: the lease may be declared over. If it wasn't, the next claim gives them back."""
+        log.warning("not sent: this worker's lease ran out", provider=provider, count=len(claimed))
+        self._dropped.add(provider)
+        self._give_room(claimed)
 
     def _refuse_broken(self, ready: Mapping[Id, Ready], report: Report) -> None:
         for delivery, r in ready.items():
@@ -263,7 +278,3 @@ class Dispatcher:
             providers.add(c.provider)
         for provider in providers & self._bells.keys():
             self._bells[provider]()
-
-
-class _LeaseLost(Exception):
-    """The worker was silent for so long that its deliveries may be somebody else's by now."""
