@@ -40,6 +40,14 @@ WARM_UP = 200  #: notifications before a measurement: they open connections and 
 
 Part = Literal["serve", "worker", "scheduler"]
 
+#: Asked while CPU is counted: answered from indexes.
+_UNFINISHED = """
+SELECT EXISTS (SELECT 1 FROM deliveries WHERE state = 'pending')
+    OR EXISTS (SELECT 1 FROM deliveries WHERE state = 'sending')
+    OR EXISTS (SELECT 1 FROM checkpoints c, facts_operational f
+               WHERE c.stream = 'operational' AND (f.xid, f.position) > (c.xid, c.position))
+"""
+
 
 class Serving(NamedTuple):
     """The running programs of an installation."""
@@ -153,11 +161,7 @@ class Ours:
     def wait_for_projections(self, seconds: float = 120) -> None:
         """Returns when every outcome is stored and every fact applied."""
         deadline = time.monotonic() + seconds
-        behind = (
-            "facts_operational f WHERE EXISTS (SELECT 1 FROM checkpoints c WHERE c.stream = 'operational' "
-            "AND (f.xid, f.position) > (c.xid, c.position))"
-        )
-        while self.count("deliveries WHERE state IN ('pending', 'sending')") or self.count(behind):
+        while self.rows(_UNFINISHED) != [(False,)]:
             if time.monotonic() > deadline:
                 raise TimeoutError("the projections aren't up to date")
-            time.sleep(0.1)
+            time.sleep(0.25)

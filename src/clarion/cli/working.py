@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from clarion.bootstrap import Clarion
+from clarion.bootstrap import Clarion, settle
 from clarion.cli.context import Context
 from clarion.cli.processes import Supervisor, is_one_of_several, serve_metrics
 from clarion.model.errors import Misconfigured
@@ -105,6 +105,7 @@ async def _schedule(settings: Settings) -> None:
     clarion = await Clarion.open_in_time(settings)
     try:
         await clarion.work("scheduler")
+        settle()
         await stop.wait()
     finally:
         await clarion.close()
