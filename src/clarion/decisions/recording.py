@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from clarion.decisions.buckets import SPREAD_REASONS, Seat, spread_of
@@ -38,6 +39,7 @@ _SUPPRESSED = {
 }
 
 _NOWHERE: Mapping[Seat, Id] = {}
+_shown_event = lru_cache(maxsize=256)(partial(ids.show, ids.EVENT))  # a broadcast asks for one a million times
 
 
 class Recorded(NamedTuple):
@@ -126,7 +128,7 @@ def decided_fact(
         at=now,
         subject=notification,
         recipient=context.profile.id,
-        event=ids.show(ids.EVENT, context.event.id),
+        event=_shown_event(context.event.id),
         workflow=context.workflow.key,
         version=context.workflow.version,
         verdicts=told,

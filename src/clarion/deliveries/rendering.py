@@ -271,7 +271,10 @@ def _shared(batch: Batch, event: Event, digest: Content | None) -> dict[str, Any
 
 
 def _step(workflow: Workflow, index: int) -> Step:
-    return next(step for step in workflow.steps if step.index == index)
+    for step in workflow.steps:  # a generator would cost as much as the rest of it
+        if step.index == index:
+            return step
+    raise LookupError(f"workflow {workflow.key} has no step {index}")
 
 
 def _expiry(event: Event, workflow: Workflow) -> int | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import structlog
 
+from clarion.clock import monotonic
 from clarion.engine.celery.announcer import Announcer
 from clarion.engine.lanes import LITTLE, Chore, Lanes
 from clarion.engine.scheduler import Scheduler
@@ -25,9 +26,25 @@ LOOK = 1.0  #: s between a worker's own looks for work of which no hint came
 TICK = 0.25  #: s between the scheduler's looks for what has become due
 SWEEP = 2.0  #: s between the sweeper's rounds
 PROJECT = 0.25  #: s between the projections' rounds
+REPEAT = 1.0  #: s after which a hint is worth repeating; before that, whoever got it is at it
+HELP = 0.1  #: s between a worker's calls for help with the same
 LEAD = 1.0  #: s between tries to become the leading scheduler
 PATIENCE = 20.0  #: s that a stop waits for what is in flight
 MOST_WAITING = 2  #: tasks that wait for the same round; further ones are done: that round serves them too
+
+
+class _Recent:
+    """Which hints went out a short while ago, whatever their ids."""
+
+    def __init__(self, span: float) -> None:
+        self._span, self._until = span, dict[Job, float]()
+
+    def fresh(self, jobs: Iterable[Job]) -> list[Job]:
+        """Those that didn't, and now do."""
+        now = monotonic()
+        found = [job for job in jobs if self._until.get(job._replace(ids=()), 0.0) <= now]
+        self._until.update((job._replace(ids=()), now + self._span) for job in found)
+        return found
 
 
 class ApiEngine:
@@ -77,6 +94,7 @@ class WorkerEngine:
     ) -> None:
         self._workers, self._lanes, self._work, self._duties = workers, lanes, work, duties
         self._looks, self._announcer, self._chores = looks, announcer, chores
+        self._called = _Recent(HELP)
 
     async def start(self) -> None:
         await self._workers.register("worker")
@@ -95,7 +113,8 @@ class WorkerEngine:
     async def announce(self, jobs: Sequence[Job]) -> None:
         """Rings this process's own lanes; calls for help where there is more than it takes up at once."""
         self._work.ring(jobs)
-        self._announcer.announce(job for job in jobs if job.name == DECIDE or self._work.loaded(job, LITTLE))
+        self._announcer.announce(job for job in jobs if job.name == DECIDE)
+        self._announcer.announce(self._called.fresh(job for job in jobs if self._work.loaded(job, LITTLE)))
 
     async def schedule(self, jobs: Sequence[Job], eta: int) -> None:
         await self._announcer.schedule(jobs, eta)
@@ -127,7 +146,7 @@ class SchedulerEngine:
         self._chores = chores
         self._db, self._workers, self._scheduler = db, workers, scheduler
         self._sweeper, self._projections, self._announcer = sweeper, projections, announcer
-        self._lanes = Lanes()
+        self._lanes, self._told = Lanes(), _Recent(REPEAT)
         self.leads = False
 
     async def start(self) -> None:
@@ -159,7 +178,7 @@ class SchedulerEngine:
         self.leads = leads
 
     async def _schedule(self) -> None:
-        self._announcer.announce(await self._scheduler.due())
+        self._announcer.announce(self._told.fresh(await self._scheduler.due()))
         for eta, jobs in await self._scheduler.near():
             await self._announcer.schedule(jobs, eta)
 
