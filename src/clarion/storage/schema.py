@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -85,6 +86,8 @@ async def migrate(url: str) -> Schema:
     if not before.known:
         raise _unknown(before)
     if not before.up_to_date:
+        # Which plug-ins it has interests nobody: it tells when it is loaded.
+        logging.getLogger("alembic").setLevel(logging.WARNING)
         from clarion.storage.migrations.upgrade import upgrade  # Alembic and SQLAlchemy: 25 MB that nobody else needs
 
         await upgrade(url)
