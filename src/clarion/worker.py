@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from typing import Any
 
 import structlog
@@ -26,6 +27,8 @@ from clarion.settings import Settings, load
 
 log = structlog.get_logger("clarion.worker")
 
+#: s that Celery has to end its consumer: with a broker that was away in between it may hang.
+CONSUMER_ENDS = 10.0
 #: s that a task waits for its round; then the message is done: the lane goes on without it.
 PATIENCE = 30.0
 
@@ -45,11 +48,13 @@ class WorkerProcess:
         self.queues = workers.queues or all_queues(workers.channel_queues)
         self._loop: LoopThread | None = None
         self._clarion: Clarion | None = None
+        self._ending = threading.Lock()
         add_tasks(self.app, self.take)
         for chatty in ("celery.worker.strategy", "celery.app.trace"):  # two lines a task
             logging.getLogger(chatty).setLevel(logging.WARNING)
         signals.setup_logging.connect(_leave_logging_alone)
         signals.worker_init.connect(self._worker_begins)
+        signals.worker_shutting_down.connect(self._worker_ends)
         signals.worker_process_init.connect(self._child_begins)
         signals.worker_process_shutdown.connect(self._child_ends)
 
@@ -91,11 +96,12 @@ class WorkerProcess:
         return clarion
 
     def stop(self) -> None:
-        """Finishes what it holds, and closes."""
-        if self._loop is not None and self._clarion is not None:
-            self._loop.run(self._clarion.close())
-            self._loop.end()
-        self._loop = self._clarion = None
+        """Finishes what it holds, and closes. Again waits for whoever is at it."""
+        with self._ending:
+            if self._loop is not None and self._clarion is not None:
+                self._loop.run(self._clarion.close())
+                self._loop.end()
+            self._loop = self._clarion = None
 
     def take(self, job: Job) -> None:
         """A task's work, in Celery's thread."""
@@ -112,6 +118,19 @@ class WorkerProcess:
     def _worker_begins(self, sender: Any = None, **_: Any) -> None:
         if "prefork" not in str(getattr(sender, "pool_cls", "")):  # there, each child has a loop of its own
             self.start()
+
+    def _worker_ends(self, **_: Any) -> None:
+        if self._loop is None:  # the parent of prefork children, which end by themselves
+            return
+        timer = threading.Timer(CONSUMER_ENDS, self._leave)
+        timer.daemon = True
+        timer.start()
+
+    def _leave(self) -> None:
+        """Ends in good order what is ours, whatever Celery's consumer waits for."""
+        log.warning("the consumer doesn't end: leaving without it")
+        self.stop()
+        os._exit(0)
 
     def _child_begins(self, **_: Any) -> None:
         self.start()
