@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from clarion.deliveries import notifications
 from clarion.directory.api_keys import DEFAULT_PROJECT, CreateKey
 from clarion.model import ids
 from clarion.model.words import Role
-from clarion.storage import tables
+from clarion.storage import pages, tables
 from tests.browser.installation import PROJECT, serving
 
 COLUMNS = ("project", "id", "event_id", "workflow", "version", "recipient", "tenant", "category", "created_at")
@@ -21,7 +20,7 @@ async def test_a_list_looks_further_for_what_fits_and_keeps_it(
     page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a notification behind more of another workflow than a list passes over by itself
-    monkeypatch.setattr(notifications, "MOST_PASSED", 3)
+    monkeypatch.setattr(pages, "MOST_PASSED", 3)
     async with serving(tmp_path) as site:
         now = site.clarion.clock.now()
         rows = [

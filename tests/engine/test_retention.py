@@ -12,25 +12,16 @@ from clarion.inbox.feed import counts
 from clarion.storage import Database, Tx, partitions
 from clarion.storage.partitions import WEEK, week_of
 from clarion.storage.tables import PARTITIONED
+from tests.clocks import AheadClock
 from tests.composed import PROJECT, Installation, working
 
 MAIL = {"channel": "email", "subject": "a", "text": "b"}
 INBOX = {"channel": "in_app", "title": "a", "body": "b"}
 
 
-class Later(SystemClock):
-    """The real clock, moved."""
-
-    def __init__(self, moved: int) -> None:
-        self.moved = moved
-
-    def now(self) -> int:
-        return super().now() + self.moved
-
-
 def retention(clarion: Installation, moved: int) -> Retention:
     c = clarion.clarion
-    return Retention(c.db, Later(moved), c.projections, kinds(events=7, notifications=14, facts=14, outbox=7))
+    return Retention(c.db, AheadClock(moved), c.projections, kinds(events=7, notifications=14, facts=14, outbox=7))
 
 
 async def sizes(clarion: Installation) -> dict[str, int]:

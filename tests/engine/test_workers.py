@@ -4,36 +4,28 @@ from __future__ import annotations
 
 import pytest
 
-from clarion.clock import SECOND, SystemClock
+from clarion.clock import SECOND
 from clarion.engine.workers import DEAD_AFTER, EVER, Workers, any_dead, bury_dead
 from clarion.model.ids import Id
 from clarion.storage import Database
-
-
-class Moved(SystemClock):
-    """The real clock, moved."""
-
-    moved = 0
-
-    def now(self) -> int:
-        return super().now() + self.moved
+from tests.clocks import AheadClock
 
 
 @pytest.fixture
-def clock() -> Moved:
-    return Moved()
+def clock() -> AheadClock:
+    return AheadClock()
 
 
 async def registered(database: Database) -> set[Id]:
     return {bytes(row["id"]) for row in await database.read(lambda tx: tx.fetch("SELECT id FROM workers"))}
 
 
-async def test_only_the_silent_are_declared_dead(database: Database, clock: Moved) -> None:
+async def test_only_the_silent_are_declared_dead(database: Database, clock: AheadClock) -> None:
     # Given two workers, of which one gives no sign of life any more
     silent, lively = Workers(database, clock), Workers(database, clock)
     for worker in (silent, lively):
         await worker.register("worker")
-    clock.moved = DEAD_AFTER + SECOND
+    clock.ahead = DEAD_AFTER + SECOND
     await lively.beat()
 
     # When somebody who isn't a worker looks for the dead
@@ -52,7 +44,9 @@ async def test_only_the_silent_are_declared_dead(database: Database, clock: Move
     assert (silent.holds(before), silent.holds(silent.id)) == (False, True)
 
 
-async def test_a_look_that_began_in_an_earlier_life_spares_the_present_one(database: Database, clock: Moved) -> None:
+async def test_a_look_that_began_in_an_earlier_life_spares_the_present_one(
+    database: Database, clock: AheadClock
+) -> None:
     # Given a worker that looks for the dead, and takes a new identity meanwhile
     worker = Workers(database, clock)
     await worker.register("embedded")
@@ -66,7 +60,7 @@ async def test_a_look_that_began_in_an_earlier_life_spares_the_present_one(datab
     assert worker.id in await registered(database)
 
 
-async def test_whoever_begins_alone_knows_that_all_others_are_dead(database: Database, clock: Moved) -> None:
+async def test_whoever_begins_alone_knows_that_all_others_are_dead(database: Database, clock: AheadClock) -> None:
     killed, started = Workers(database, clock), Workers(database, clock)
     await killed.register("embedded")
     await started.register("embedded")

@@ -8,29 +8,17 @@ from pathlib import Path
 import pytest
 import redis
 
-from clarion.clock import MINUTE, SystemClock
 from clarion.directory.contacts import AddContacts, contact_of
 from clarion.model.decision import SlotRequest
 from clarion.model.errors import Unavailable
 from clarion.model.ids import Id
 from clarion.storage import Tx
+from tests.clocks import AheadClock
 from tests.composed import PROJECT, Installation, outcomes, working
 
 MAIL = {"channel": "email", "subject": "{{ event.data.n }}", "text": "for {{ recipient.id }}"}
 SENT = {"ada": ("sent", None)}
 FULL = {"ada": ("suppressed", "cap_hour")}
-
-
-class AheadClock(SystemClock):
-    """The machine's clock, put forward by hand."""
-
-    ahead = 0
-
-    def now(self) -> int:
-        return super().now() + self.ahead
-
-    def move(self, minutes: int) -> None:
-        self.ahead += minutes * MINUTE
 
 
 @pytest.fixture

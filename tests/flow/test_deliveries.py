@@ -219,6 +219,13 @@ async def test_what_a_dead_worker_was_sending_is_settled_as_uncertain(ada: Insta
     assert attempts[-1]["possible_duplicate"] is True
 
 
+def sent_once(ada: Installation, found: dict[str, Any]) -> None:
+    """A single attempt, which is known to be the first."""
+    (attempt,) = found["deliveries"][0]["attempts"]
+    assert (attempt["outcome"], attempt["possible_duplicate"]) == ("accepted", False)
+    assert len(ada.providers["first"].sent) == 1
+
+
 async def test_a_claim_whose_answer_gets_lost_is_given_back(ada: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a connection that breaks when a claim has committed and before the worker knows
     write, lost = ada.clarion.db.write, list[Claims]()
@@ -237,9 +244,7 @@ async def test_a_claim_whose_answer_gets_lost_is_given_back(ada: Installation, m
 
     # Then the worker, which lives on, sends it, and knows that it wasn't sent before
     assert lost
-    (attempt,) = found["deliveries"][0]["attempts"]
-    assert (attempt["outcome"], attempt["possible_duplicate"]) == ("accepted", False)
-    assert len(ada.providers["first"].sent) == 1
+    sent_once(ada, found)
 
 
 async def test_what_was_dropped_in_a_doubtful_moment_is_sent_when_the_lease_went_on(
@@ -261,9 +266,7 @@ async def test_what_was_dropped_in_a_doubtful_moment_is_sent_when_the_lease_went
 
     # Then it is, once, and nobody thinks that it was sent before
     assert doubts == [ada.clarion.workers.id]
-    (attempt,) = found["deliveries"][0]["attempts"]
-    assert (attempt["outcome"], attempt["possible_duplicate"]) == ("accepted", False)
-    assert len(ada.providers["first"].sent) == 1
+    sent_once(ada, found)
 
 
 async def test_what_an_earlier_life_of_a_worker_claimed_is_sent_once(

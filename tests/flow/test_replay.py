@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clarion.clock import DAY, HOUR, MINUTE, SystemClock
+from clarion.clock import DAY, HOUR, MINUTE
 from clarion.decisions.replay import Outcome, Plan, Replay
 from clarion.directory.topics import Subscribe
 from clarion.inbox.acts import Act, TouchNotifications
@@ -18,18 +18,10 @@ from clarion.model.workflow import Workflow
 from clarion.templates.rendering import render_key
 from clarion.workflows.definition import parse
 from clarion.workflows.schema import check_data
+from tests.clocks import AheadClock
 from tests.composed import PROJECT, Installation, working
 
 MAIL = {"channel": "email", "subject": "hello", "text": "for {{ recipient.id }}"}
-
-
-class AheadClock(SystemClock):
-    """The machine's clock, put forward by hand."""
-
-    ahead = 0
-
-    def now(self) -> int:
-        return super().now() + self.ahead
 
 
 @pytest.fixture

@@ -7,26 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from clarion.clock import DAY, HOUR, SystemClock
+from clarion.clock import DAY, HOUR
 from clarion.directory.contacts import AddContacts, contact_of
 from clarion.directory.preferences import PreferenceChange, SetPreferences, preferences_of
 from clarion.model.delivery import Message, Outcome, accepted, failed
 from clarion.model.words import OutcomeKind
+from tests.clocks import AheadClock
 from tests.composed import PROJECT, Installation, outcomes, working
 
 MAIL = {"channel": "email", "subject": "{{ event.data.n }}", "text": "for {{ recipient.id }}"}
 ONE_AN_HOUR = {"email": {"max_per_hour": 1}}
 SENT = {"ada": ("sent", None)}
 FULL = {"ada": ("suppressed", "cap_hour")}
-
-
-class AheadClock(SystemClock):
-    """The machine's clock, put forward by hand."""
-
-    ahead = 0
-
-    def now(self) -> int:
-        return super().now() + self.ahead
 
 
 @pytest.fixture

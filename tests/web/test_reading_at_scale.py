@@ -12,12 +12,12 @@ import asyncpg
 import pytest
 
 from clarion.bootstrap import Clarion
-from clarion.deliveries import notifications, outbox
 from clarion.engine.backlog import backlog
 from clarion.engine.scheduler import Scheduler
 from clarion.events import counting
 from clarion.model import ids
 from clarion.settings import load
+from clarion.storage import pages
 from clarion.storage.database import Row
 from clarion.storage.postgres import PostgresTx
 from tests.web.conftest import ADMIN_KEY, Api
@@ -114,8 +114,7 @@ def filled_url(databases: Any, postgres_template: str) -> Iterator[str]:
 @pytest.fixture
 async def clarion(filled_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Clarion]:
     monkeypatch.chdir(tmp_path)
-    for module in (notifications, outbox):
-        monkeypatch.setattr(module, "MOST_PASSED", LOOK)
+    monkeypatch.setattr(pages, "MOST_PASSED", LOOK)
     monkeypatch.setattr(counting, "SAMPLE", LOOK)
     monkeypatch.setattr(counting, "PART", LOOK)
     environment = {"CLARION_DATABASE_URL": filled_url, "CLARION_ADMIN_KEY": ADMIN_KEY}

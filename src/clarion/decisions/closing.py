@@ -23,7 +23,7 @@ from clarion.clock import Clock
 from clarion.decisions.buckets import SPREAD_REASONS, slot_of, spread_of
 from clarion.decisions.contexts import Contexts, EventRun, People, of_digest
 from clarion.decisions.driver import Announce, SlotsForgotten, by_urgency
-from clarion.decisions.parking import Task, failed
+from clarion.decisions.parking import Task, singly
 from clarion.decisions.recording import Recorded, Route, record, write
 from clarion.decisions.rules import candidates, verdicts
 from clarion.decisions.rules.digests import digest_for, stays_open
@@ -126,21 +126,12 @@ class Closer:
         except Unavailable:
             raise
         except Exception:  # noqa: BLE001  # one of them is at fault
-            await self._close_singly(due, now)
+            await singly(
+                self._db, now,
+                ((Task(bucket["project"], DIGEST, bytes(bucket["id"])), bucket["workflow"],
+                  partial(self._close, [bucket], now)) for bucket in due),
+            )  # fmt: skip
         return len(due)
-
-    async def _close_singly(self, due: Sequence[Row], now: int) -> None:
-        """One of them can't be closed: finds it, so that it holds up nobody else; tried often enough it is parked."""
-        for bucket in due:
-            try:
-                await self._close([bucket], now)
-            except Unavailable:
-                raise
-            except Exception as error:  # whatever it was, it is still in the database
-                log.error("a digest can't be closed", workflow=bucket["workflow"], exc_info=error)
-                task = Task(bucket["project"], DIGEST, bytes(bucket["id"]))
-                count = partial(failed, task=task, error=error, now=now)
-                await self._db.write(count, Lane.DECISIONS)
 
     async def _close(self, due: Sequence[Row], now: int) -> int:
         piles, digests = await self._db.read(lambda tx: self._load(tx, due, now))

@@ -6,15 +6,21 @@ counted here from its first failure on, and parked at the last.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
+
+import structlog
 
 from clarion.clock import HOUR, NEVER, SECOND
 from clarion.decisions.shards import ShardRef
 from clarion.model import ids
+from clarion.model.errors import Unavailable
 from clarion.model.ids import Id
 from clarion.model.jobs import DECIDE, DIGEST, REVIEW
-from clarion.storage import Tx, tables
+from clarion.storage import Database, Lane, Tx, tables
+
+log = structlog.get_logger("clarion.decisions")
 
 #: So often work is tried; then it waits for a person.
 TRIES = 5
@@ -34,6 +40,7 @@ _FAILED = """
         tries = CASE WHEN parked.tries < :most AND parked.at < :forgotten THEN 1 ELSE parked.tries + 1 END
     RETURNING tries
 """
+_CANT = {REVIEW: "a deferred delivery can't be decided", DIGEST: "a digest can't be closed"}
 #: By job: what its subjects are about.
 _ABOUT = {
     REVIEW: "SELECT id, event_id, recipient, workflow FROM notifications WHERE project = :project AND id IN :ids",
@@ -72,6 +79,19 @@ async def park(tx: Tx, ref: ShardRef, error: str, now: int) -> None:
     if changed:
         row = (ref.project, DECIDE, ref.event_id, ref.number, error, now, TRIES)
         await tx.upsert(tables.parked, _COLUMNS, [row])
+
+
+async def singly(db: Database, now: int, tasks: Iterable[tuple[Task, str, Callable[[], Awaitable[object]]]]) -> None:
+    """Does by itself each of what failed together (its task, its workflow, the work), so that the one at fault holds up
+    nobody else; tried often enough, that one is parked."""
+    for task, workflow, work in tasks:
+        try:
+            await work()
+        except Unavailable:
+            raise
+        except Exception as error:  # whatever it was, it is still in the database
+            log.error(_CANT[task.job], workflow=workflow, exc_info=error)
+            await db.write(partial(failed, task=task, error=error, now=now), Lane.DECISIONS)
 
 
 async def failed(tx: Tx, task: Task, error: Exception, now: int) -> int:

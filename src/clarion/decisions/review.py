@@ -12,13 +12,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
-import structlog
 
 from clarion.clock import Clock
 from clarion.decisions.buckets import Seat, join, slot_of
 from clarion.decisions.contexts import Contexts, of_digest
 from clarion.decisions.driver import Announce, SlotsForgotten, by_urgency
-from clarion.decisions.parking import Task, failed
+from clarion.decisions.parking import Task, singly
 from clarion.decisions.recording import DELIVERY, Route, decided_fact, due_at, routing_of, row_of, state_of
 from clarion.decisions.rules import candidates, verdicts
 from clarion.ledger.facts import NotificationDecided
@@ -33,8 +32,6 @@ from clarion.model.people import ContactPoint
 from clarion.model.words import Channel, DeliveryState, Priority, Reason, VerdictKind
 from clarion.storage import Database, Lane, Row, Tx, tables
 from clarion.storage.spans import SENT, deliveries_of
-
-log = structlog.get_logger("clarion.decisions")
 
 _WAITING = """
     SELECT d.project, d.id, d.notification_id, d.step, d.channel, d.reason, d.priority, d.contact_id, d.slot_at,
@@ -92,21 +89,13 @@ class Reviewer:
         except Unavailable:
             raise
         except Exception:  # noqa: BLE001  # one of them is at fault
-            await self._review_singly(rows, now)
+            by_step = _by_step(rows).items()
+            await singly(
+                self._db, now,
+                ((Task(project, REVIEW, notification, step), group[0]["workflow"], partial(self._review, group, now))
+                 for (project, notification, step), group in by_step),
+            )  # fmt: skip
         return len(rows)
-
-    async def _review_singly(self, rows: Sequence[Row], now: int) -> None:
-        """One of them can't be decided: finds it, so that it holds up nobody else; tried often enough it is parked."""
-        for (project, notification, step), group in _by_step(rows).items():
-            try:
-                await self._review(group, now)
-            except Unavailable:
-                raise
-            except Exception as error:  # whatever it was, it is still in the database
-                log.error("a deferred delivery can't be decided", workflow=group[0]["workflow"], exc_info=error)
-                task = Task(project, REVIEW, notification, step)
-                count = partial(failed, task=task, error=error, now=now)
-                await self._db.write(count, Lane.DECISIONS)
 
     async def _review(self, rows: Sequence[Row], now: int) -> None:
         waiting = await self._db.read(lambda tx: self._load(tx, rows, now))

@@ -150,12 +150,12 @@ class Dispatcher:
     async def _claim(self, provider: str, work: Work[Claims]) -> Claims:
         """A claim. If its answer gets lost on the way it may have been made: the next one gives back what it took."""
         async with self._claiming[provider]:
-            if provider in self._unheard | self._dropped:
-                self._unheard.add(provider)
-                self._dropped.discard(provider)
+            doubtful = provider in self._unheard | self._dropped
+            self._unheard.add(provider)
+            self._dropped.discard(provider)
+            if doubtful:
                 lease, held = self._lease.id, self._in_flight[provider]
                 await self._db.write(partial(let_go, provider=provider, lease=lease, but=held), Lane.OUTCOMES)
-            self._unheard.add(provider)
             claims = await self._db.write(work, Lane.OUTCOMES)
             self._unheard.discard(provider)
             self._in_flight[provider].update(c.key for c in claims.taken)

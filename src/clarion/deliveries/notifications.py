@@ -18,6 +18,7 @@ from clarion.model.words import SENTENCES, DeliveryState, Reason
 from clarion.storage import Row, Tx
 from clarion.storage.database import Dialect
 from clarion.storage.ledger import timeline as facts_of
+from clarion.storage.pages import newest
 from clarion.storage.spans import deliveries_of, has_delivery
 
 _DELIVERY = (
@@ -26,8 +27,6 @@ _DELIVERY = (
 )
 #: Items of a digest that its own page lists.
 MOST_ITEMS = 100
-#: Notifications that a page may pass over which a filter without an index doesn't want.
-MOST_PASSED = 10_000
 
 
 async def notification(tx: Tx, project: int, wanted: Id) -> dict[str, Any]:
@@ -48,31 +47,14 @@ async def notifications(
 ) -> tuple[list[dict[str, Any]], Id | None]:
     """A page, newest first, and where the next one goes on. Filters: recipient, event (id), workflow, state.
 
-    No index serves workflow and state: a page looks at up to `MOST_PASSED` notifications, and may hold less than
-    `most` though there is a next one.
+    No index serves workflow and state: such a page may hold less than `most` though there is a next one.
     """
     values = {"project": project, "before": before, **filters}
     if filters.get("event") is not None:
         values["first"], values["last"] = ids.span(filters["event"], 8)
-    there = _there(filters, before)
-    after: Id | None = None
-    if wanted := _wanted(filters, tx.dialect):
-        looked = f"SELECT * FROM notifications WHERE {there} ORDER BY id DESC LIMIT :passed"  # nosec B608
-        text = f"SELECT n.* FROM ({looked}) n WHERE {wanted} ORDER BY n.id DESC LIMIT :most"  # nosec B608
-        rows = await tx.fetch(text, **values, passed=MOST_PASSED, most=most + 1)
-        if len(rows) <= most:
-            last = await tx.first(
-                f"SELECT id FROM notifications WHERE {there} ORDER BY id DESC LIMIT 1 OFFSET :passed",  # nosec B608
-                **values,
-                passed=MOST_PASSED - 1,
-            )
-            after = None if last is None else bytes(last["id"])
-    else:
-        text = f"SELECT * FROM notifications WHERE {there} ORDER BY id DESC LIMIT :most"  # nosec B608
-        rows = await tx.fetch(text, **values, most=most + 1)
-    if len(rows) > most:
-        after = bytes(rows[most - 1]["id"])
-    return await _with_deliveries(tx, rows[:most]), after
+    there, wanted = _there(filters, before), _wanted(filters, tx.dialect)
+    rows, after = await newest(tx, "notifications", there, wanted, most, **values)
+    return await _with_deliveries(tx, rows), after
 
 
 def _there(filters: dict[str, Any], before: Id | None) -> str:

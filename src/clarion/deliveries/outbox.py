@@ -14,11 +14,10 @@ from clarion.model.delivery import Message
 from clarion.model.ids import Id
 from clarion.security.encryption import CannotOpen, DataKey, Purpose, binding
 from clarion.storage import Database, Lane, Row, Tx, tables
+from clarion.storage.pages import newest
 from clarion.templates.mail import shown_file
 
 _COLUMNS = ("project", "id", "delivery_id", "recipient", "channel", "content", "at")
-#: Messages that a page may pass over which aren't of the channel or the person asked for.
-MOST_PASSED = 10_000
 _PARTS = ("subject", "text", "html", "title", "body", "from", "reply_to")
 
 
@@ -53,23 +52,13 @@ class Outbox:
     ) -> tuple[list[dict[str, Any]], Id | None]:
         """Captured messages, newest first, and where the next page goes on. Those of an erased person are gone.
 
-        It looks at up to `MOST_PASSED` messages, and may hold less than `most` though there is a next page.
+        No index serves channel and recipient: such a page may hold less than `most` though there is a next one.
         """
         there = "project = :project" + ("" if before is None else " AND id < :before")
-        wheres = [f"{name} = :{name}" for name, v in (("channel", channel), ("recipient", recipient)) if v is not None]
-        looked = f"SELECT * FROM outbox WHERE {there} ORDER BY id DESC LIMIT :passed"  # nosec B608
-        wanted = f"WHERE {' AND '.join(wheres)} " if wheres else ""
-        rows = await tx.fetch(
-            f"SELECT * FROM ({looked}) AS o {wanted}ORDER BY id DESC LIMIT :most",  # nosec B608
-            project=project, channel=channel, recipient=recipient, before=before, passed=MOST_PASSED, most=most + 1,
-        )  # fmt: skip
-        if len(rows) > most:
-            return await self._shown(tx, project, rows[:most]), bytes(rows[most - 1]["id"])
-        last = await tx.first(
-            f"SELECT id FROM outbox WHERE {there} ORDER BY id DESC LIMIT 1 OFFSET :passed",  # nosec B608
-            project=project, before=before, passed=MOST_PASSED - 1,
-        )  # fmt: skip
-        return await self._shown(tx, project, rows), None if last is None else bytes(last["id"])
+        wanted = [f"{name} = :{name}" for name, v in (("channel", channel), ("recipient", recipient)) if v is not None]
+        values = {"project": project, "channel": channel, "recipient": recipient, "before": before}
+        rows, after = await newest(tx, "outbox", there, " AND ".join(wanted), most, **values)
+        return await self._shown(tx, project, rows), after
 
     async def _shown(self, tx: Tx, project: int, rows: Sequence[Row]) -> list[dict[str, Any]]:
         keys = await self._vault.keys(tx, project, {row["recipient"] for row in rows})

@@ -249,14 +249,17 @@ def _shard_rows(now: int, event: Id, entry: Entry, tx: Tx) -> list[tuple[Any, ..
     ]
 
 
+_GIVEN = (Accepted, Invalid)  # made once: requests wait for it
+
+
 def _answer(part: _Part, answers: Sequence[Accepted | Exception]) -> None:
     if part.answered.done():  # who asked has gone
         return
-    given = [a for a in answers if isinstance(a, Accepted | Invalid)]
+    given = [a for a in answers if isinstance(a, _GIVEN)]
     if len(given) == len(answers):
         part.answered.set_result(given)
     else:
-        part.answered.set_exception(next(a for a in answers if not isinstance(a, Accepted | Invalid)))
+        part.answered.set_exception(next(a for a in answers if not isinstance(a, _GIVEN)))
 
 
 def _conflict() -> Invalid:

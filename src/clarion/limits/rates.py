@@ -20,7 +20,7 @@ from clarion.model.errors import Unavailable
 AWAY = SECOND
 #: ms whose tokens a process keeps at most.
 AHEAD = 20
-#: Keys with tokens kept, at most; then all are given up.
+#: Keys with tokens kept, at most; beyond them, what is left over is given up.
 MOST_KEPT = 1_000
 
 

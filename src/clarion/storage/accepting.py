@@ -10,18 +10,15 @@ from functools import lru_cache
 from typing import Any
 
 from clarion.model.ids import Id
+from clarion.storage import tables
 from clarion.storage.database import Tx
-from clarion.storage.statements import Same, in_columns, source
+from clarion.storage.statements import Same, in_columns, kinds, source
 
 _EVENT = (
-    ("id", "bytea"), ("type", "text"), ("data", "bytea"), ("actor", "text"), ("tenant", "text"), ("audience", "text"),
-    ("workflows", "text"), ("priority", "smallint"), ("send_at", "bigint"), ("expires_at", "bigint"),
-    ("traceparent", "text"),
+    "id", "type", "data", "actor", "tenant", "audience", "workflows", "priority", "send_at", "expires_at",
+    "traceparent",
 )  # fmt: skip
-_SHARD = (
-    ("event_id", "bytea"), ("number", "integer"), ("priority", "smallint"), ("members", "text"), ("after", "text"),
-    ("recipients", "integer"), ("share", "text"),
-)  # fmt: skip
+_SHARD = ("event_id", "number", "priority", "members", "after", "recipients", "share")
 
 
 @lru_cache(maxsize=128)
@@ -38,13 +35,13 @@ WITH won AS (
                       expires_at, traceparent)
   SELECT :project, e.id, e.type, e.data, e.actor, e.tenant, e.audience, e.workflows, e.priority, :now, e.send_at,
          e.expires_at, e.traceparent
-  FROM ({source(_EVENT, event, "e")}) e({", ".join(name for name, _ in _EVENT)})
+  FROM ({source(kinds(tables.events, _EVENT), event, "e")}) e({", ".join(_EVENT)})
   WHERE e.id IN (SELECT event_id FROM new)
 ), shard AS (
   INSERT INTO shards (project, event_id, number, priority, members, after, done, due_at, recipients, decided,
                       notifications, tries, share)
   SELECT :project, s.event_id, s.number, s.priority, s.members, s.after, false, :now, s.recipients, 0, 0, 0, s.share
-  FROM ({source(_SHARD, shard, "s")}) s({", ".join(name for name, _ in _SHARD)})
+  FROM ({source(kinds(tables.shards, _SHARD), shard, "s")}) s({", ".join(_SHARD)})
   WHERE s.event_id IN (SELECT event_id FROM new)
 ), fact AS (
   INSERT INTO facts_operational (xid, position, project, at, kind, version, subject, recipient, detail)
@@ -77,7 +74,7 @@ async def store_events(
         _store_text(event_same, shard_same),
         project=events[0][0], now=events[0][9], key_expires=keys[0][4] if keys else 0, k_key=key[1], k_hash=key[2],
         k_event=key[3], keyless=keyless, kind=facts[0][2], version=facts[0][3], f_detail=[fact[6] for fact in facts],
-        **{f"e_{name}": values for (name, _), values in zip(_EVENT, event, strict=True)},
-        **{f"s_{name}": values for (name, _), values in zip(_SHARD, shard, strict=True)},
+        **{f"e_{name}": values for name, values in zip(_EVENT, event, strict=True)},
+        **{f"s_{name}": values for name, values in zip(_SHARD, shard, strict=True)},
     )  # fmt: skip
     return {row["event_id"] for row in rows}

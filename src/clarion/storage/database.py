@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from clarion.ledger.facts import STREAMS, Fact, detail_of
 from clarion.storage.columns import Table
-from clarion.storage.statements import Bulk, insert_text, update_text, upsert_tail
+from clarion.storage.statements import Bulk, Columns, Rows, insert_text, update_text, upsert_tail
 
 T = TypeVar("T")
 Dialect = Literal["sqlite", "postgresql"]
@@ -66,20 +66,18 @@ class Tx(ABC):
         """Executes a statement and gives the number of rows it touched."""
 
     @abstractmethod
-    async def many(self, text: Bulk, rows: Sequence[Sequence[Any]]) -> None:
+    async def many(self, text: Bulk, rows: Rows) -> None:
         """Executes a bulk statement over rows."""
 
     @abstractmethod
-    async def insert_new(
-        self, table: Table, columns: tuple[str, ...], rows: Sequence[Sequence[Any]], returning: tuple[str, ...]
-    ) -> Sequence[Row]:
+    async def insert_new(self, table: Table, columns: Columns, rows: Rows, returning: Columns) -> Sequence[Row]:
         """Inserts the rows whose key is free and gives `returning` of those: the others are the losers of a race.
 
         Rows should come sorted by key, so that two writers can't deadlock.
         """
 
     @abstractmethod
-    async def append_rows(self, stream: str, rows: Sequence[Sequence[Any]]) -> None:
+    async def append_rows(self, stream: str, rows: Rows) -> None:
         """Appends ledger rows (project, at, kind, version, subject, recipient, detail) at fresh positions."""
 
     async def first(self, statement: str, /, **values: Any) -> Row | None:
@@ -87,24 +85,24 @@ class Tx(ABC):
         rows = await self.fetch(statement, **values)
         return rows[0] if rows else None
 
-    async def insert(self, table: Table, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
+    async def insert(self, table: Table, columns: Columns, rows: Rows) -> None:
         """Inserts rows that must be new."""
         await self.many(partial(insert_text, table, columns, ""), rows)
 
-    async def insert_missing(self, table: Table, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
+    async def insert_missing(self, table: Table, columns: Columns, rows: Rows) -> None:
         """Inserts rows, passing over those that are there already."""
         await self.many(partial(insert_text, table, columns, " ON CONFLICT DO NOTHING"), rows)
 
-    async def upsert(self, table: Table, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
+    async def upsert(self, table: Table, columns: Columns, rows: Rows) -> None:
         """Inserts rows, or replaces the given columns of those that are there. Keys must be distinct, and sorted."""
         await self.many(partial(insert_text, table, columns, upsert_tail(table, columns)), rows)
 
     async def update(
         self,
         table: Table,
-        key: tuple[str, ...],
-        columns: tuple[str, ...],
-        rows: Sequence[Sequence[Any]],
+        key: Columns,
+        columns: Columns,
+        rows: Rows,
         only: str = "",
     ) -> None:
         """Updates rows by key (values: key first, then columns) where `only`, SQL over the row `t`, holds."""
@@ -112,12 +110,7 @@ class Tx(ABC):
 
     @abstractmethod
     async def swap(
-        self,
-        table: Table,
-        key: tuple[str, ...],
-        was: tuple[str, ...],
-        columns: tuple[str, ...],
-        rows: Sequence[Sequence[Any]],
+        self, table: Table, key: Columns, was: Columns, columns: Columns, rows: Rows
     ) -> set[tuple[Any, ...]]:
         """Updates those rows that still hold what they held (values: key, was, columns); gives the keys of these.
 

@@ -11,9 +11,20 @@ from typing import Any, TypeVar
 import asyncpg
 
 from clarion.model.errors import Invalid, Unavailable
-from clarion.storage.columns import Table
+from clarion.storage.columns import TABLES, Table
 from clarion.storage.database import Database, Dialect, Lane, Row, Tx, Work
-from clarion.storage.statements import Bulk, Same, for_postgres, in_columns, insert_text, source, swap_text
+from clarion.storage.statements import (
+    Bulk,
+    Columns,
+    Rows,
+    Same,
+    for_postgres,
+    in_columns,
+    insert_text,
+    kinds,
+    source,
+    swap_text,
+)
 
 T = TypeVar("T")
 
@@ -88,18 +99,13 @@ class PostgresTx(Tx):
         last = tag.rsplit(" ", 1)[-1]
         return int(last) if last.isdigit() else 0
 
-    async def many(self, text: Bulk, rows: Sequence[Sequence[Any]]) -> None:
+    async def many(self, text: Bulk, rows: Rows) -> None:
         if rows:
             same, columns = in_columns(rows)
             await self._connection.execute(text("postgresql", same), *columns)
 
     async def swap(
-        self,
-        table: Table,
-        key: tuple[str, ...],
-        was: tuple[str, ...],
-        columns: tuple[str, ...],
-        rows: Sequence[Sequence[Any]],
+        self, table: Table, key: Columns, was: Columns, columns: Columns, rows: Rows
     ) -> set[tuple[Any, ...]]:
         if not rows:
             return set()
@@ -107,9 +113,7 @@ class PostgresTx(Tx):
         text = swap_text(table, key, was, columns, "postgresql", same)
         return {tuple(row) for row in await self._connection.fetch(text, *values)}
 
-    async def insert_new(
-        self, table: Table, columns: tuple[str, ...], rows: Sequence[Sequence[Any]], returning: tuple[str, ...]
-    ) -> Sequence[Row]:
+    async def insert_new(self, table: Table, columns: Columns, rows: Rows, returning: Columns) -> Sequence[Row]:
         if not rows:
             return []
         back = ", ".join(f'"{c}"' for c in returning)
@@ -118,22 +122,19 @@ class PostgresTx(Tx):
         new: Sequence[Row] = await self._connection.fetch(text, *values)
         return new
 
-    async def append_rows(self, stream: str, rows: Sequence[Sequence[Any]]) -> None:
+    async def append_rows(self, stream: str, rows: Rows) -> None:
         await self.many(partial(_append_text, stream), rows)
 
 
-_FACT = (
-    ("project", "integer"), ("at", "bigint"), ("kind", "text"), ("version", "smallint"), ("subject", "bytea"),
-    ("recipient", "text"), ("detail", "text"),
-)  # fmt: skip
+_FACT = ("project", "at", "kind", "version", "subject", "recipient", "detail")
 
 
 @lru_cache(maxsize=128)
 def _append_text(stream: str, _dialect: str, same: Same) -> str:
     return (
-        f"INSERT INTO facts_{stream} (xid, position, project, at, kind, version, subject, recipient, detail) "  # nosec B608
+        f"INSERT INTO facts_{stream} (xid, position, {', '.join(_FACT)}) "  # nosec B608
         f"SELECT pg_current_xact_id()::text::bigint, nextval('facts_{stream}_position'), f.* "
-        f"FROM ({source(_FACT, same)}) f"
+        f"FROM ({source(kinds(TABLES[f'facts_{stream}'], _FACT), same)}) f"
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from clarion.model.errors import Unavailable
 from clarion.storage.columns import Table
 from clarion.storage.database import Database, Dialect, Lane, Row, Tx, Work
-from clarion.storage.statements import Bulk, for_sqlite, swap_text
+from clarion.storage.statements import Bulk, Columns, Rows, for_sqlite, swap_text
 
 T = TypeVar("T")
 
@@ -62,23 +62,16 @@ class SqliteTx(Tx):
     async def run(self, statement: str, /, **values: Any) -> int:
         return self._execute(statement, values).rowcount
 
-    async def many(self, text: Bulk, rows: Sequence[Sequence[Any]]) -> None:
+    async def many(self, text: Bulk, rows: Rows) -> None:
         self._connection.executemany(text("sqlite", ()), rows)
 
     async def swap(
-        self,
-        table: Table,
-        key: tuple[str, ...],
-        was: tuple[str, ...],
-        columns: tuple[str, ...],
-        rows: Sequence[Sequence[Any]],
+        self, table: Table, key: Columns, was: Columns, columns: Columns, rows: Rows
     ) -> set[tuple[Any, ...]]:
         text, execute = swap_text(table, key, was, columns, "sqlite", ()), self._connection.execute
         return {tuple(row[: len(key)]) for row in rows if execute(text, row).rowcount}
 
-    async def insert_new(
-        self, table: Table, columns: tuple[str, ...], rows: Sequence[Sequence[Any]], returning: tuple[str, ...]
-    ) -> Sequence[Row]:
+    async def insert_new(self, table: Table, columns: Columns, rows: Rows, returning: Columns) -> Sequence[Row]:
         names, back = ", ".join(f'"{c}"' for c in columns), ", ".join(f'"{c}"' for c in returning)
         place = f"({', '.join('?' * len(columns))})"
         size = MOST_VALUES // len(columns)
@@ -92,7 +85,7 @@ class SqliteTx(Tx):
             new += self._connection.execute(text, [value for row in chunk for value in row]).fetchall()
         return new
 
-    async def append_rows(self, stream: str, rows: Sequence[Sequence[Any]]) -> None:
+    async def append_rows(self, stream: str, rows: Rows) -> None:
         table = f"facts_{stream}"
         # Safe without gaps: only one writer at a time holds the database.
         last = self._connection.execute(f"SELECT max(position) FROM {table} WHERE xid = 0").fetchone()[0] or 0  # nosec B608

@@ -64,6 +64,9 @@ def for_sqlite(text: str, values: Mapping[str, Any]) -> tuple[str, Mapping[str, 
     return text, spread
 
 
+#: Names of columns, and rows of values in their order.
+Columns = tuple[str, ...]
+Rows = Sequence[Sequence[Any]]
 #: Which columns of a batch hold the same value in all its rows: PostgreSQL gets that once, instead of an array.
 Same = tuple[bool, ...]
 #: The text of a bulk statement for a dialect. On PostgreSQL its values are arrays, and single values where `Same` says.
@@ -73,7 +76,7 @@ Bulk = Callable[[str, Same], str]
 MANY = 32
 
 
-def in_columns(rows: Sequence[Sequence[Any]]) -> tuple[Same, list[Any]]:
+def in_columns(rows: Rows) -> tuple[Same, list[Any]]:
     """A batch by columns, for PostgreSQL: what is the same in all rows as one value. At least one stays an array."""
     columns: list[Any] = [list(column) for column in zip(*rows, strict=True)]
     if len(rows) < MANY:
@@ -96,16 +99,16 @@ def source(columns: Sequence[tuple[str, str]], same: Same, prefix: str = "") -> 
 
 
 @lru_cache(maxsize=512)
-def insert_text(table: Table, columns: tuple[str, ...], conflict: str, dialect: str, same: Same) -> str:
+def insert_text(table: Table, columns: Columns, conflict: str, dialect: str, same: Same) -> str:
     """`INSERT` of many rows: one row's places on SQLite, a batch through `unnest` on PostgreSQL."""
     names = ", ".join(f'"{c}"' for c in columns)
     places = ", ".join("?" * len(columns))
-    rows = f"VALUES ({places})" if dialect == "sqlite" else source(_kinds(table, columns), same)
+    rows = f"VALUES ({places})" if dialect == "sqlite" else source(kinds(table, columns), same)
     return f'INSERT INTO "{table.name}" ({names}) {rows}{conflict}'  # nosec B608: names from tables.py
 
 
 @lru_cache(maxsize=256)
-def upsert_tail(table: Table, columns: tuple[str, ...]) -> str:
+def upsert_tail(table: Table, columns: Columns) -> str:
     """` ON CONFLICT (key) DO UPDATE` of all other columns."""
     others = [c for c in columns if c not in table.key]
     sets = ", ".join(f'"{c}" = excluded."{c}"' for c in others)
@@ -114,17 +117,13 @@ def upsert_tail(table: Table, columns: tuple[str, ...]) -> str:
 
 
 @lru_cache(maxsize=512)
-def update_text(
-    table: Table, key: tuple[str, ...], columns: tuple[str, ...], only: str, dialect: str, same: Same
-) -> str:
+def update_text(table: Table, key: Columns, columns: Columns, only: str, dialect: str, same: Same) -> str:
     """`UPDATE` of many rows by `key`; values in the order key, columns. `only` narrows by what the row `t` holds."""
     return _update(table, key, (), columns, dialect, same) + (f" AND ({only})" if only else "")
 
 
 @lru_cache(maxsize=512)
-def swap_text(
-    table: Table, key: tuple[str, ...], was: tuple[str, ...], columns: tuple[str, ...], dialect: str, same: Same
-) -> str:
+def swap_text(table: Table, key: Columns, was: Columns, columns: Columns, dialect: str, same: Same) -> str:
     """`UPDATE` of those rows that hold what they held; values in the order key, was, columns. Gives their keys on
     PostgreSQL."""
     text = _update(table, key, was, columns, dialect, same)
@@ -132,22 +131,20 @@ def swap_text(
     return text if dialect == "sqlite" else f"{text} RETURNING {keys}"
 
 
-def _update(
-    table: Table, key: tuple[str, ...], was: tuple[str, ...], columns: tuple[str, ...], dialect: str, same: Same
-) -> str:
+def _update(table: Table, key: Columns, was: Columns, columns: Columns, dialect: str, same: Same) -> str:
     by = key + was
     if dialect == "sqlite":
         sets = ", ".join(f'"{c}" = ?{i + len(by) + 1}' for i, c in enumerate(columns))
         where = " AND ".join(f'"{c}" = ?{i + 1}' for i, c in enumerate(by))
         return f'UPDATE "{table.name}" AS t SET {sets} WHERE {where}'  # nosec B608: names from tables.py
     names = (*key, *(f"was_{c}" for c in was), *columns)
-    kinds = [kind for _, kind in _kinds(table, by + columns)]
-    rows = source(list(zip(names, kinds, strict=True)), same)
+    rows = source([(name, kind) for name, (_, kind) in zip(names, kinds(table, by + columns), strict=True)], same)
     sets = ", ".join(f'"{c}" = new."{c}"' for c in columns)
     where = " AND ".join(f't."{c}" = new."{name}"' for c, name in zip(by, names, strict=False))
     shown = ", ".join(f'"{name}"' for name in names)
     return f'UPDATE "{table.name}" t SET {sets} FROM ({rows}) new({shown}) WHERE {where}'  # nosec B608
 
 
-def _kinds(table: Table, columns: tuple[str, ...]) -> list[tuple[str, str]]:
+def kinds(table: Table, columns: Columns) -> list[tuple[str, str]]:
+    """Columns with their types on PostgreSQL, as `source` takes them."""
     return [(name, table.columns[name].kind.postgresql.lower()) for name in columns]
