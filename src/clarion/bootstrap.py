@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import structlog
 
-from clarion import __version__, tracing, zones
+from clarion import zones
 from clarion.clock import HOUR, SECOND, Clock, SystemClock, monotonic
 from clarion.decisions.closing import Closer
 from clarion.decisions.contexts import Contexts
@@ -23,14 +22,12 @@ from clarion.deliveries import recalls
 from clarion.deliveries.board import Board, SwitchProvider, switch_provider
 from clarion.deliveries.chain import ChainPolicy
 from clarion.deliveries.dispatch import Dispatcher
-from clarion.deliveries.health import HealthPolicy
 from clarion.deliveries.http import HttpClient
-from clarion.deliveries.interface import Provider, ProviderConfig, Services
+from clarion.deliveries.interface import Provider, Services
 from clarion.deliveries.links import Links
 from clarion.deliveries.outbox import Outbox
 from clarion.deliveries.outcomes import Outcomes
 from clarion.deliveries.pace import Pace
-from clarion.deliveries.providers import build
 from clarion.deliveries.recalls import Recaller
 from clarion.deliveries.receipts import Receipts, RecordReceipts
 from clarion.deliveries.reception import Reception
@@ -59,14 +56,14 @@ from clarion.inbox.acts import Act, Acted, ReadAll, TouchNotifications, read_all
 from clarion.inbox.live import LiveInboxes
 from clarion.inbox.store import InboxStore
 from clarion.ledger.bus import Command, CommandBus, Handler
-from clarion.limits.embedded import EmbeddedLimits
 from clarion.limits.interface import LimitsStore
 from clarion.limits.rates import ApiRates
 from clarion.model.delivery import Receipt
-from clarion.model.errors import Misconfigured, Unavailable
+from clarion.model.errors import Unavailable
 from clarion.model.ids import Id
 from clarion.model.jobs import DECIDE, Job
-from clarion.model.words import Channel, Priority, Role
+from clarion.model.words import Priority, Role
+from clarion.opening import build_providers, health_policy, open_limits, open_lookup, set_up_tracing
 from clarion.projections.queries import recent_latency
 from clarion.projections.runner import PROJECTORS, Projections
 from clarion.security.encryption import (
@@ -75,12 +72,9 @@ from clarion.security.encryption import (
     Purpose,
     binding,
     load_or_create_keys,
-    new_lookup_secret,
-    unwrap_lookup_secret,
-    wrap_lookup_secret,
 )
 from clarion.settings import Settings
-from clarion.storage import Database, Lane, Tx, open_database, statistics, tables
+from clarion.storage import Database, Lane, Tx, open_database, statistics
 from clarion.storage.schema import prepare
 from clarion.templates.rendering import render_key
 from clarion.workflows.catalogue import Catalogue, StoreWorkflows
@@ -146,9 +140,9 @@ class Clarion:
             http=self.http, store_inbox=InboxStore(db, self.vault, self.live.nudge).store,
             store_outbox=self.outbox.store, callback_url=self.callback_url, receive=self.receive,
         )  # fmt: skip
-        self.providers = _providers(settings, services, providers)
+        self.providers = build_providers(settings, services, providers)
         disabled = frozenset(p.name for p in settings.providers if not p.enabled)
-        self.board = Board(db, clock, limits, self.providers, _health_policy(settings), self.bus.send, disabled)
+        self.board = Board(db, clock, limits, self.providers, health_policy(settings), self.bus.send, disabled)
         self.reception = Reception(db, self.bus, clock, self.board.observe)
         rules = {p.name: RouteRule(weight=p.weight, when=p.when) for p in settings.providers}
         self.routes = Routes(self.providers, settings.chains, self.board, rules, clock.now)
@@ -226,7 +220,7 @@ class Clarion:
         `providers` come before those of the settings: for tests, and for providers of one's own.
         """
         zones.pin()
-        _trace(settings)
+        set_up_tracing(settings)
         await prepare(settings.database_url)
         ring = KeyRing.parse(settings.encryption_keys) if settings.encryption_keys else load_or_create_keys(
             Path(settings.encryption_keys_file)
@@ -234,8 +228,8 @@ class Clarion:
         db = await open_database(settings.database_url)
         try:
             clock = clock or SystemClock()
-            limits = await _limits(settings, db, clock)
-            clarion = cls(settings, db, limits, ring, await _lookup(db, ring), clock, providers or {})
+            limits = await open_limits(settings, db, clock)
+            clarion = cls(settings, db, limits, ring, await open_lookup(db, ring), clock, providers or {})
             await clarion._first_rows()
             await clarion.catalogue.refresh()
         except BaseException:
@@ -464,67 +458,3 @@ class Clarion:
     async def _on_unknown(self, project: int, key: str, version: int) -> str:
         workflow = await self.db.read(lambda tx: self.catalogue.version(tx, project, key, version))
         return workflow.on_unknown
-
-
-def _health_policy(settings: Settings) -> HealthPolicy:
-    chain = settings.chain_policy
-    return HealthPolicy(
-        min_success_rate=chain.min_success_rate,
-        min_samples=chain.min_samples,
-        probe_interval_ms=round(chain.probe_interval_seconds * SECOND),
-    )
-
-
-def _trace(settings: Settings) -> None:
-    """Has traces sent, if it is said where to."""
-    if settings.tracing.otlp_endpoint:
-        try:
-            tracing.set_up(settings.tracing.otlp_endpoint, __version__)
-        except ImportError as error:
-            raise Misconfigured("[tracing] needs OpenTelemetry: pip install 'clarion[otel]'") from error
-
-
-async def _limits(settings: Settings, db: Database, clock: Clock) -> LimitsStore:
-    """The limits store: Redis if it is named, else in the database and this process."""
-    window = round(settings.chain_policy.health_window_seconds * SECOND)
-    if not settings.redis_url:
-        return EmbeddedLimits(window)
-    try:
-        from clarion.decisions.slots import loader
-        from clarion.limits.redis import RedisLimits
-    except ImportError as error:
-        raise Misconfigured("CLARION_REDIS_URL needs its driver: pip install 'clarion[redis]'") from error
-    return await RedisLimits.connect(settings.redis_url, db, loader(db, clock), health_window=window)
-
-
-def _providers(settings: Settings, services: Services, given: Mapping[str, Provider]) -> dict[str, Provider]:
-    """All providers by name: given ones, those of the settings, `in_app`, `capture` for each channel without any."""
-    configs = [
-        ProviderConfig(
-            name=p.name, kind=p.kind, channel=p.channel, base_url=p.base_url, rate_per_second=p.rate_per_second,
-            config=p.config,
-        )
-        for p in settings.providers
-    ]  # fmt: skip
-    served = {c.channel for c in configs} | {p.channel for p in given.values()}
-    if Channel.IN_APP not in served:
-        configs.append(ProviderConfig(name="in_app", kind="in_app", channel=Channel.IN_APP))
-    configs += [
-        ProviderConfig(name=f"capture-{channel.value}", kind="capture", channel=channel)
-        for channel in Channel
-        if channel not in served and channel is not Channel.IN_APP
-    ]
-    return {**given, **{c.name: build(c, services, os.environ) for c in configs}}
-
-
-async def _lookup(db: Database, ring: KeyRing) -> Lookup:
-    """The secret of keyed hashes, made with the database."""
-    fresh = wrap_lookup_secret(ring, new_lookup_secret())
-
-    async def work(tx: Tx) -> bytes:
-        await tx.insert_missing(tables.meta, ("name", "value"), [("lookup_secret", fresh)])
-        row = await tx.first("SELECT value FROM meta WHERE name = 'lookup_secret'")
-        assert row is not None
-        return bytes(row["value"])
-
-    return Lookup(unwrap_lookup_secret(ring, await db.write(work)))
