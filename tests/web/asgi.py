@@ -26,11 +26,11 @@ class Answer(NamedTuple):
 
 async def call(
     app: ASGIApp, method: str, path: str, body: Any = None, *, raw: bytes | None = None, key: str | None = None,
-    query: dict[str, Any] | None = None, headers: dict[str, str] | None = None,
+    query: dict[str, Any] | None = None, headers: dict[str, str] | None = None, typed: bool = True,
 ) -> Answer:  # fmt: skip
-    """One request. `raw` is sent as it is, `body` as JSON; `path` may hold %-escapes."""
+    """One request. `raw` is sent as it is, `body` as JSON (and says so if `typed`); `path` may hold %-escapes."""
     content = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
-    named = {"host": "test", "content-type": "application/json", **(headers or {})}
+    named = {"host": "test", **({"content-type": "application/json"} if typed else {}), **(headers or {})}
     sent_headers = [(name.encode(), value.encode()) for name, value in named.items()]
     if key is not None:
         sent_headers.append((b"authorization", f"Bearer {key}".encode()))

@@ -24,12 +24,15 @@ class Api:
 
     def __init__(self, clarion: Clarion, key: str) -> None:
         self.clarion, self._key = clarion, key
-        self._app = create_app(clarion)
+        self.app = create_app(clarion)
 
     async def __call__(
-        self, method: str, path: str, body: Any = None, raw: bytes | None = None, **query: Any
-    ) -> Answer:
-        return await asgi.call(self._app, method, path, body, raw=raw, key=self._key, query=query)
+        self, method: str, path: str, body: Any = None, raw: bytes | None = None,
+        headers: dict[str, str] | None = None, typed: bool = True, **query: Any,
+    ) -> Answer:  # fmt: skip
+        return await asgi.call(
+            self.app, method, path, body, raw=raw, key=self._key, query=query, headers=headers, typed=typed
+        )
 
     async def as_role(self, role: Role) -> Api:
         """The same with a fresh key of another role."""

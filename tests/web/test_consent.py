@@ -20,10 +20,10 @@ async def by_the_person(api: Api) -> None:
     ring = api.clarion.ring
     token = issue(ring, Claims(purpose=TokenPurpose.PREFERENCES, project=1, recipient="ada", expires_at=2**50))
     body = {"preferences": [{"category": "social", "channel": "sms", "max_per_day": 2}], "attention_budget": 3}
-    answer = await asgi.call(api._app, "PATCH", "/v1/inbox/preferences", body, key=token)
+    answer = await asgi.call(api.app, "PATCH", "/v1/inbox/preferences", body, key=token)
     assert (answer.status, answer.body["attention_budget"]) == (200, 3)
     link = issue(ring, Claims(purpose=TokenPurpose.UNSUBSCRIBE, project=1, recipient="ada", channel="email"))
-    assert (await asgi.call(api._app, "POST", f"/unsubscribe/{link}", raw=b"List-Unsubscribe=One-Click")).status == 200
+    assert (await asgi.call(api.app, "POST", f"/unsubscribe/{link}", raw=b"List-Unsubscribe=One-Click")).status == 200
 
 
 async def test_every_change_is_recorded_with_who_asked_for_it(api: Api) -> None:

@@ -28,7 +28,7 @@ async def asked(api: Api, method: str, path: str, **headers: str) -> dict[str, s
     async def send(message: Message) -> None:
         told.append(message)
 
-    await api._app(scope, receive, send)
+    await api.app(scope, receive, send)
     return {k.decode(): v.decode() for k, v in told[0]["headers"]}
 
 

@@ -23,7 +23,7 @@ def link(api: Api, purpose: TokenPurpose = TokenPurpose.UNSUBSCRIBE, **claims: A
 
 async def visit(api: Api, method: str, path: str, raw: bytes = b"") -> Answer:
     """As a mail program does it: no key, no cookie."""
-    return await asgi.call(api._app, method, path, raw=raw)
+    return await asgi.call(api.app, method, path, raw=raw)
 
 
 async def said(api: Api) -> Any:

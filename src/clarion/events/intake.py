@@ -12,20 +12,12 @@ from clarion.directory.drafts import Draft as ProfileDraft
 from clarion.directory.drafts import draft_of
 from clarion.model.errors import Invalid, TooLarge
 from clarion.model.words import Priority
+from clarion.security.strict_json import decode, decode_as
 
 MOST_BYTES = 262_144
 MOST_RECIPIENTS = 10_000
 MOST_EVENTS = 1_000
 MOST_TEXT = 256
-
-
-class Malformed(Invalid):
-    """The body isn't JSON at all."""
-
-    status = 400
-
-    def __init__(self, detail: str) -> None:
-        super().__init__("malformed_json", detail)
 
 
 class EventBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -87,7 +79,6 @@ class Draft(NamedTuple):
 
 _event = msgspec.json.Decoder(EventBody)
 _cloud_event = msgspec.json.Decoder(CloudEvent)
-_plain = msgspec.json.Decoder()
 _sorted = msgspec.json.Encoder(order="deterministic")
 _batch = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -107,7 +98,7 @@ def draft_of_batch_item(project: int, body: bytes) -> Draft:
 
 def read_preview(project: int, body: bytes) -> tuple[Draft, int | None]:
     """The draft in the body of a preview, and `at`. Raises Invalid."""
-    plain = _decode(_plain, body)
+    plain = decode(body)
     at = plain.pop("at", None) if isinstance(plain, dict) else None
     if at is not None and not isinstance(at, str):
         raise Invalid("invalid_time", "at: write RFC 3339 with a zone, as 2027-03-14T09:00:00Z", "at")
@@ -150,15 +141,9 @@ class _BatchBody(msgspec.Struct, forbid_unknown_fields=True):
 
 def _decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
     try:
-        return decoder.decode(body)
+        return decode_as(decoder, body)
     except msgspec.ValidationError as error:
-        if decoder is not _plain:
-            _decode(_plain, body)  # a wrong shape may come before the place where it stops being JSON
         raise _wrong_shape(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Malformed(f"the body isn't valid JSON: {error}") from None
-    except RecursionError:
-        raise Malformed("the JSON is nested too deeply") from None
 
 
 def _wrong_shape(message: str) -> Invalid:
@@ -175,7 +160,7 @@ def _wrong_shape(message: str) -> Invalid:
 
 def _fingerprint(body: bytes) -> bytes:
     """The body compared as JSON, key order apart; the key itself may come in the header or in the body."""
-    plain = _plain.decode(body)
+    plain = decode(body)
     plain.pop("idempotency_key", None)
     return blake2b(_sorted.encode(plain), digest_size=16).digest()
 

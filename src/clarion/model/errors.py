@@ -2,6 +2,7 @@
 
 ClarionError
 ├── Invalid            422 (or as `status` says), with a stable `code`
+│   ├── Malformed      400
 │   ├── NotFound       404
 │   ├── TooLarge       413
 │   ├── Stale          412
@@ -29,6 +30,15 @@ class Invalid(ClarionError):
     def __init__(self, code: str, detail: str, where: str | None = None) -> None:
         super().__init__(detail)
         self.code, self.detail, self.where = code, detail, where
+
+
+class Malformed(Invalid):
+    """The body isn't JSON at all."""
+
+    status = 400
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("malformed_json", detail)
 
 
 class NotFound(Invalid):

@@ -154,22 +154,44 @@ def _route(request: HTTPConnection) -> tuple[str, str]:
     return request.scope.get("method", "WEBSOCKET"), path
 
 
-async def recipient(request: Request) -> Claims:
-    """Whom the recipient token in the header stands for, if the table lets its purpose call this route.
+#: Where a request's scope keeps who was found to make it: nobody is looked up, or counted, twice.
+_FOUND: Final = "clarion.caller"
+#: Where it keeps its connection, if that wants to know that a key or a token on it was good.
+CONNECTION: Final = "clarion.connection"
+#: What a browser opens without headers: the token may stand in the address.
+_FOLLOWED: Final = frozenset({"/v1/inbox/stream", "/v1/inbox/ws"})
 
-    Raises 401 or 429.
-    """
-    return await _person(request, _bearer(request, "recipient token"))
+
+async def admit(request: Request) -> None:
+    """Lets a request to a route of the two tables in, before anything of its body is read. Raises 401, 403 or 429."""
+    await (recipient if _route(request) in RECIPIENT_ROUTES else caller)(request)
 
 
-async def follower(request: HTTPConnection) -> Claims:
-    """The same, the token also as `?token=`: for what a browser opens without headers."""
-    return await _person(request, request.query_params.get("token") or _bearer(request, "recipient token"))
+def vouch(request: HTTPConnection) -> None:
+    """Tells the connection that what it carries is somebody's whom we know."""
+    connection = request.scope.get(CONNECTION)
+    if connection is not None:
+        connection.known = True
+
+
+async def recipient(request: HTTPConnection) -> Claims:
+    """Whom the recipient token stands for, if the table lets its purpose call this route. Raises 401 or 429."""
+    found: Claims | None = request.scope.get(_FOUND)
+    if found is None:
+        found = request.scope[_FOUND] = await _person(request, token_of(request))
+    return found
+
+
+def token_of(request: HTTPConnection) -> str:
+    """The recipient token of a request. Raises 401."""
+    token = request.query_params.get("token") if _route(request)[1] in _FOLLOWED else None
+    return token or _bearer(request, "recipient token")
 
 
 async def _person(request: HTTPConnection, token: str) -> Claims:
     clarion = clarion_of(request)
     claims = verify(clarion.ring, token, clarion.clock.now(), *RECIPIENT_ROUTES.get(_route(request), ()))
+    vouch(request)
     person = blake2b(claims.recipient.encode(), digest_size=12).hexdigest()  # an id may be somebody's address
     await _within_rate(clarion, f"person:{claims.project}:{person}")
     return claims
@@ -177,10 +199,18 @@ async def _person(request: HTTPConnection, token: str) -> Claims:
 
 async def caller(request: Request) -> Principal:
     """The principal behind the bearer key, if the table lets its role call this route. Raises 401, 403 or 429."""
+    found: Principal | None = request.scope.get(_FOUND)
+    if found is None:
+        found = request.scope[_FOUND] = await _principal(request)
+    return found
+
+
+async def _principal(request: Request) -> Principal:
     clarion = clarion_of(request)
     principal = await clarion.keys.principal(_bearer(request, "key"), clarion.clock.now())
     if principal is None:
         raise Unauthorized("this key isn't known, was revoked or has expired")
+    vouch(request)
     permission = PERMISSIONS.get(_route(request))
     if permission is None or not allows(principal.role, permission):
         able = " or ".join(role for role in Role if permission and allows(role, permission))
@@ -208,6 +238,5 @@ def by(principal: Principal) -> str:
 
 Caller = Annotated[Principal, Depends(caller)]
 Person = Annotated[Claims, Depends(recipient)]
-Follower = Annotated[Claims, Depends(follower)]
 Project = Annotated[int, Depends(project)]
 App = Annotated[Clarion, Depends(clarion_of)]

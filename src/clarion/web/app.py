@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from clarion import __version__
 from clarion.bootstrap import Clarion
-from clarion.model.errors import NotFound, Unavailable
+from clarion.model.errors import Invalid, NotFound, Unavailable
 from clarion.web import problems
 from clarion.web.api import ROUTERS
 from clarion.web.api.events import HOT
@@ -23,6 +23,7 @@ from clarion.web.metrics import Metrics
 from clarion.web.openapi import describe
 from clarion.web.pages import install as install_pages
 from clarion.web.problems import answered
+from clarion.web.received import check_declared
 
 
 class HotFirst(FastAPI):
@@ -31,11 +32,22 @@ class HotFirst(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = HOT.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
         if route is None:
-            await super().__call__(scope, receive, send)
+            refused = _refused(scope) if scope["type"] == "http" else None
+            await (refused or super().__call__)(scope, receive, send)
             return
         scope["app"], scope["route"] = self, route
         response = await answered(route.endpoint, Request(scope, receive))
         await response(scope, receive, send)
+
+
+def _refused(scope: Scope) -> Response | None:
+    """The refusal of a body that no route takes, by what its headers say. Under /v1 the key comes first."""
+    try:
+        if not scope["path"].startswith("/v1/"):
+            check_declared(Request(scope))
+    except Invalid as error:
+        return problems.of_invalid(error)
+    return None
 
 
 def create_app(clarion: Clarion) -> FastAPI:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from clarion.deliveries.interface import Callback
 from clarion.model.errors import NotFound
 from clarion.web.access import App
-from clarion.web.api.events import body_of
+from clarion.web.received import body_of
 
 #: Bytes of a callback: SendGrid posts up to 1,000 events at once, about 1 MB.
 MOST_BODY = 4 * 1024 * 1024

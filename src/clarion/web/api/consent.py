@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import Query
 from fastapi.responses import StreamingResponse
 from starlette.responses import Response
 
@@ -17,10 +17,11 @@ from clarion.directory.consent import TOGETHER, consent_of, shown
 from clarion.directory.views import is_known
 from clarion.model.errors import Invalid, NotFound
 from clarion.storage.ledger import START, Place
+from clarion.web import received
 from clarion.web.access import App, Caller, Project
 from clarion.web.shapes import Cursor, Limit, page, read_cursor, write_cursor
 
-router = APIRouter(tags=["preferences"])
+router = received.router("preferences")
 
 _COLUMNS = ("at", "fact", "what", "by", "source", "detail")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter
 from pydantic import Field, SkipValidation
 
 from clarion.clock import rfc3339
@@ -18,12 +17,13 @@ from clarion.model import ids
 from clarion.model.errors import NotFound
 from clarion.model.words import Channel, ContactKind
 from clarion.security.keys import Principal
+from clarion.web import received
 from clarion.web.access import App, Caller, Project, by
 from clarion.web.api.recipients import see
 from clarion.web.bodies import Body
 from clarion.web.shapes import read_id
 
-router = APIRouter(tags=["recipients"])
+router = received.router("recipients")
 
 
 class SubscriptionKeys(Body):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from clarion.clock import randomness, rfc3339
 from clarion.decisions.shards import preview_members
@@ -13,16 +13,16 @@ from clarion.model import ids
 from clarion.model.decision import Decided, Verdict, shown
 from clarion.model.events import Event
 from clarion.model.words import SENTENCES
+from clarion.web import received
 from clarion.web.access import App, Caller, Project
-from clarion.web.api.events import body_of
 
-router = APIRouter(tags=["decisions"])
+router = received.router("decisions")
 
 
 @router.post("/v1/decisions/preview")
 async def preview(request: Request, app: App, project: Project, caller: Caller) -> dict[str, Any]:
     """Decides an event without accepting it, now or `at` another time. Sends nothing, counts nothing."""
-    body = await body_of(request)
+    body = await request.body()
     check_size(body)
     draft, at = read_preview(project, body)
     await app.door.meet([draft])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -15,29 +15,15 @@ from clarion.events.accept import Accepted, Entry
 from clarion.events.holding import HoldEvent
 from clarion.events.intake import Draft, check_size, draft_of_batch_item, read_cloud_event, read_event, split_batch
 from clarion.model import ids
-from clarion.model.errors import Invalid, TooLarge, Unavailable
+from clarion.model.errors import Invalid, Unavailable
+from clarion.web import received
 from clarion.web.access import App, Caller, Project, caller, clarion_of, project
 from clarion.web.problems import of_invalid, of_unavailable
 from clarion.web.shapes import read_id
 
-MOST_BODY = 16 * 1024 * 1024
 _encode = msgspec.json.Encoder().encode
 
-router = APIRouter(tags=["events"])
-
-
-async def body_of(request: Request, most: int = MOST_BODY) -> bytes:
-    """The whole body, at most 16 MB, or `most` bytes."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > most:
-        raise TooLarge(f"a body has at most {most >> 20} MB: send smaller batches")
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > most:
-            raise TooLarge(f"a body has at most {most >> 20} MB: send smaller batches")
-        chunks.append(chunk)
-    return b"".join(chunks)
+router = received.router("events")
 
 
 def _shown(answer: Accepted) -> dict[str, Any]:
@@ -49,7 +35,7 @@ async def post_event(request: Request) -> Response:
     try:
         clarion = clarion_of(request)
         number = await project(request, await caller(request))
-        body = await body_of(request)
+        body = await received.json_of(request)
         check_size(body)
         if request.headers.get("content-type", "").startswith("application/cloudevents+json"):
             draft = read_cloud_event(number, body)
@@ -73,7 +59,7 @@ async def post_batch(request: Request) -> Response:
     try:
         clarion = clarion_of(request)
         number = await project(request, await caller(request))
-        raws = split_batch(await body_of(request))
+        raws = split_batch(await received.json_of(request))
         drafts = [_draft(number, raw) for raw in raws]
         await clarion.door.meet(draft for draft in drafts if not isinstance(draft, Invalid))
         results: list[dict[str, Any] | None] = []

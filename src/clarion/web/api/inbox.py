@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import Field, SkipValidation
 
 from clarion.clock import DAY, SECOND, from_rfc3339, rfc3339
@@ -17,13 +17,14 @@ from clarion.inbox.feed import Status, shown
 from clarion.model import ids
 from clarion.model.errors import Invalid, NotFound
 from clarion.security.tokens import DEFAULT_TTL, LONGEST_TTL, Claims, InvalidToken, TokenPurpose, issue
+from clarion.web import received
 from clarion.web.access import App, Caller, Person, Project
 from clarion.web.api.preferences import PreferencesBody, explicit, resolved, store
 from clarion.web.api.recipients import WindowBody
 from clarion.web.bodies import Body
 from clarion.web.shapes import Cursor, Limit, page, read_cursor, read_id, write_cursor
 
-router = APIRouter(tags=["inbox"])
+router = received.router("inbox")
 
 #: How far ahead a notification may be snoozed.
 LONGEST_SNOOZE = 366 * DAY

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
-
 from clarion.clock import rfc3339
 from clarion.deliveries import notifications as reading
 from clarion.model import ids
 from clarion.model.errors import Invalid
 from clarion.model.ids import Id
 from clarion.model.words import Channel, DeliveryState
+from clarion.web import received
 from clarion.web.access import App, Caller, Project
 from clarion.web.shapes import Cursor, Limit, read_cursor, read_id, write_cursor
 
-router = APIRouter(tags=["notifications"])
+router = received.router("notifications")
 
 
 @router.get("/v1/notifications")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from clarion.clock import from_rfc3339, rfc3339
@@ -13,10 +13,11 @@ from clarion.model import ids
 from clarion.model.errors import Forbidden, Invalid
 from clarion.model.words import Role
 from clarion.projections.queries import stats
+from clarion.web import received
 from clarion.web.access import App, Caller, Project
 from clarion.web.shapes import Cursor, Limit, page, read_cursor, read_id, write_cursor
 
-router = APIRouter(tags=["operations"])
+router = received.router("operations")
 
 
 @router.get("/v1/providers")

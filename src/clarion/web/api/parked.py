@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from clarion.clock import rfc3339
 from clarion.decisions import parking
@@ -12,9 +12,10 @@ from clarion.decisions.parking import Parked
 from clarion.model import ids
 from clarion.model.jobs import DECIDE, REVIEW
 from clarion.storage import Tx
+from clarion.web import received
 from clarion.web.access import App, Caller, Project
 
-router = APIRouter(tags=["operations"])
+router = received.router("operations")
 
 MOST = 500
 

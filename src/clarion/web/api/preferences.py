@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import Field, SkipValidation
 
 from clarion.decisions.rules.effective import effective
@@ -17,10 +17,11 @@ from clarion.model.errors import NotFound
 from clarion.model.people import Preference, Tenant
 from clarion.model.words import Channel
 from clarion.model.workflow import Workflow
+from clarion.web import received
 from clarion.web.access import App, Caller, Project, by
 from clarion.web.bodies import Body
 
-router = APIRouter(tags=["preferences"])
+router = received.router("preferences")
 
 
 class PreferenceBody(Body):

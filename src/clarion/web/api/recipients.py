@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from pydantic import Field, SkipValidation
 
 from clarion.clock import rfc3339
@@ -17,11 +17,12 @@ from clarion.model.words import ContactKind
 from clarion.security.addresses import mask
 from clarion.security.keys import Principal
 from clarion.security.roles import Permission, allows
+from clarion.web import received
 from clarion.web.access import App, Caller, Project, by
 from clarion.web.bodies import Body, at_most, error_of
 from clarion.web.shapes import Cursor, Limit, page, text_cursor, write_cursor
 
-router = APIRouter(tags=["recipients"])
+router = received.router("recipients")
 
 MOST_RECIPIENTS = 1_000
 

@@ -14,7 +14,7 @@ from contextlib import aclosing
 from typing import Annotated, Final
 
 import msgspec
-from fastapi import APIRouter, Header, Query, WebSocket
+from fastapi import Header, Query, WebSocket
 from starlette.responses import StreamingResponse
 from starlette.websockets import WebSocketDisconnect
 
@@ -22,9 +22,10 @@ from clarion.bootstrap import Clarion
 from clarion.inbox.live import Event, Place
 from clarion.model.errors import Invalid
 from clarion.security.tokens import Claims
-from clarion.web.access import App, Follower, follower
+from clarion.web import received
+from clarion.web.access import App, Person, recipient
 
-router = APIRouter(tags=["inbox"])
+router = received.router("inbox")
 
 #: ms after which a browser comes back when the line broke.
 COME_BACK: Final = 2_000
@@ -38,7 +39,7 @@ _json = msgspec.json.Encoder().encode
 @router.get("/v1/inbox/stream", response_class=StreamingResponse)
 async def get_stream(
     app: App,
-    person: Follower,
+    person: Person,
     last_event_id: Annotated[str | None, Header(description="the `id` of the last event: nothing is missed")] = None,
     token: Annotated[str | None, Query(description="the recipient token, where no header can be set")] = None,
 ) -> StreamingResponse:
@@ -73,7 +74,7 @@ async def stream_over_websocket(socket: WebSocket) -> None:
     """Messages `{"event", "id", "data"}`; `?last_event_id=` stands for the header. What the browser says is ignored."""
     app: Clarion = socket.app.state.clarion
     try:
-        person = await follower(socket)
+        person = await recipient(socket)
     except Invalid as error:
         await socket.accept()
         await socket.close(NO_TOKEN, error.code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import Field, SkipValidation
 
 from clarion.clock import rfc3339
@@ -15,12 +15,13 @@ from clarion.model import ids
 from clarion.model.errors import NotFound
 from clarion.model.words import CHANNEL_OF
 from clarion.security.keys import Principal
+from clarion.web import received
 from clarion.web.access import App, Caller, Project, by
 from clarion.web.api.recipients import see
 from clarion.web.bodies import Body
 from clarion.web.shapes import Cursor, Limit, id_cursor, page, read_id, write_cursor
 
-router = APIRouter(tags=["suppressions"])
+router = received.router("suppressions")
 
 #: How an address of a channel is masked.
 _KIND_OF = {str(channel): kind for kind, channel in reversed(CHANNEL_OF.items())}

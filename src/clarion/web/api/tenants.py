@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 from pydantic import Field, SkipValidation
 
 from clarion.directory import forms
@@ -12,11 +12,12 @@ from clarion.directory.preferences import shown
 from clarion.directory.tenants import PutTenants, tenant_of, tenants
 from clarion.model.errors import NotFound
 from clarion.model.people import Tenant
+from clarion.web import received
 from clarion.web.access import App, Caller, Project, by
 from clarion.web.api.preferences import PreferenceBody
 from clarion.web.bodies import Body
 
-router = APIRouter(tags=["tenants"])
+router = received.router("tenants")
 
 
 class TenantBody(Body):

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
 from pydantic import SkipValidation
 
 from clarion.clock import rfc3339
 from clarion.directory import forms, views
 from clarion.directory.topics import MOST_SUBSCRIBERS, Subscribe, Unsubscribe
 from clarion.model.errors import NotFound
+from clarion.web import received
 from clarion.web.access import App, Caller, Project, by
 from clarion.web.bodies import Body, at_most
 from clarion.web.shapes import Cursor, Limit, page, text_cursor, write_cursor
 
-router = APIRouter(tags=["topics"])
+router = received.router("topics")
 
 
 class SubscribersBody(Body):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict
 
 from clarion.clock import rfc3339
@@ -15,11 +15,12 @@ from clarion.model.people import Profile
 from clarion.model.words import Channel
 from clarion.templates.preview import render_preview
 from clarion.templates.rendering import RenderFailed
+from clarion.web import received
 from clarion.web.access import App, Caller, Project
 from clarion.web.shapes import Cursor, Limit, page, read_cursor, write_cursor
 from clarion.workflows.catalogue import StoredVersion, StoreWorkflows
 
-router = APIRouter(tags=["workflows"])
+router = received.router("workflows")
 
 
 def _shown(stored: StoredVersion) -> dict[str, Any]:

@@ -1,0 +1,112 @@
+"""What comes in with a request, and in which order: the key first, then the size, then the body as strict JSON.
+
+Whoever has no valid key or token has nothing of a body read. Routes under a key or a token belong to a `router`; the
+two hot ones do the same by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from clarion.model.errors import Invalid, TooLarge
+from clarion.security import strict_json
+from clarion.web.access import admit
+
+MOST_BODY: Final = 16 * 1024 * 1024
+
+
+class NotJson(Invalid):
+    """A body in a form that isn't taken here."""
+
+    status = 415
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("unsupported_media_type", detail)
+
+
+def check_declared(request: Request, most: int = MOST_BODY) -> None:
+    """Refuses a body by what its headers say of it: too long, or packed. What is packed may grow without bound."""
+    headers = request.headers
+    declared = headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > most:
+        raise _too_large(most)
+    if headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
+        raise NotJson("Content-Encoding: a body is taken as it is, not compressed")
+
+
+async def body_of(request: Request, most: int = MOST_BODY) -> bytes:
+    """The whole body, at most 16 MB, or `most` bytes: refused as soon as there is more. Raises TooLarge, NotJson."""
+    check_declared(request, most)
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > most:
+            raise _too_large(most)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def json_of(request: Request) -> bytes:
+    """The same of a body that is JSON, or says nothing of its form. Raises NotJson."""
+    kind = request.headers.get("content-type")
+    if kind and not _is_json(kind) and _has_body(request):
+        raise NotJson("Content-Type: a body is taken as application/json")
+    return await body_of(request)
+
+
+def _is_json(kind: str) -> bool:
+    media = kind.partition(";")[0].strip().lower()
+    return media == "application/json" or (media.startswith("application/") and media.endswith("+json"))
+
+
+def _has_body(request: Request) -> bool:
+    return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+
+
+def _too_large(most: int) -> TooLarge:
+    return TooLarge(f"a body has at most {most >> 20} MB: send smaller batches")
+
+
+class _Whole(Request):
+    """A request whose body is in hand."""
+
+    def __init__(self, request: Request, body: bytes) -> None:
+        super().__init__(request.scope, request.receive)
+        self._body = body
+
+    async def json(self) -> Any:
+        return self._json
+
+    def decode(self) -> None:
+        """Raises Malformed."""
+        self._json = strict_json.decode(self._body) if self._body else None
+
+
+class _KeyFirst(APIRoute):
+    """A route that looks at the key before anything of the body, and at the body before FastAPI does."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle, decoded = super().get_route_handler(), self.body_field is not None
+
+        async def handle_with_key(request: Request) -> Response:
+            await admit(request)
+            try:
+                whole = _Whole(request, await json_of(request))
+            except ClientDisconnect:
+                return Response(status_code=400)  # nobody reads it
+            if decoded:
+                whole.decode()
+            return await handle(whole)
+
+        return handle_with_key
+
+
+def router(tag: str) -> APIRouter:
+    """A router whose calls are opened by a key or a recipient token, as `clarion.web.access` says."""
+    return APIRouter(tags=[tag], route_class=_KeyFirst, strict_content_type=False)
