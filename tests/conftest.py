@@ -21,7 +21,7 @@ import redis
 from clarion.storage import Database, open_database
 from clarion.storage.schema import migrate
 from tests.databases import Databases
-from tests.servers import Keeper, Name, NotHere, RabbitMQ, shared_url
+from tests.servers import Keeper, Name, NotHere, PgBouncer, RabbitMQ, RunFolder, shared_url
 from tests.smtp_sink import SmtpSink
 
 _KEEPER = pytest.StashKey[Keeper]()
@@ -163,6 +163,20 @@ def rabbitmq(_rabbitmq: RabbitMQ) -> RabbitMQ:
     if _rabbitmq.process is None:
         _rabbitmq.start()
     return _rabbitmq
+
+
+@pytest.fixture(params=["transaction", "session"])
+def pgbouncer(request: pytest.FixtureRequest, databases: Databases) -> Iterator[PgBouncer]:
+    """A PgBouncer before the run's PostgreSQL: the test runs once in each of its modes."""
+    folder = RunFolder()
+    bouncer = PgBouncer(folder.path / "pgbouncer", databases.server_url, request.param)
+    try:
+        bouncer.start()
+    except NotHere as error:
+        missing(str(error))
+    yield bouncer
+    bouncer.kill()
+    folder.remove()
 
 
 @pytest.fixture

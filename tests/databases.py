@@ -18,7 +18,7 @@ class Databases:
     """Makes and drops databases. Synchronous, on a thread and loop of its own: for every kind of test."""
 
     def __init__(self, server_url: str) -> None:
-        self._server_url = server_url
+        self.server_url = server_url
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="test databases", daemon=True)
         self._thread.start()
@@ -33,7 +33,20 @@ class Databases:
         name = f"clarion_test_{secrets.token_hex(6)}"
         source = urlsplit(template).path[1:] if template else "template0"
         self.run(self._connection.execute(f"CREATE DATABASE {name} TEMPLATE {source} STRATEGY file_copy"))
-        return urlunsplit(urlsplit(self._server_url)._replace(path=f"/{name}"))
+        return urlunsplit(urlsplit(self.server_url)._replace(path=f"/{name}"))
+
+    def create_owned(self, most: int = -1) -> str:
+        """The URL of an empty database for a role of its own that is no superuser, and gets `most` connections."""
+        url, role, password = self.create(), f"clarion_role_{secrets.token_hex(6)}", secrets.token_hex(12)
+        self.run(self._connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{password}' CONNECTION LIMIT {most}"))
+        self.run(self._connection.execute(f"ALTER DATABASE {urlsplit(url).path[1:]} OWNER TO {role}"))
+        place = urlsplit(url)
+        return urlunsplit(place._replace(netloc=f"{role}:{password}@{place.hostname}:{place.port}"))
+
+    def drop_owned(self, url: str) -> None:
+        """Drops such a database, and its role."""
+        self.drop(url)
+        self.run(self._connection.execute(f"DROP ROLE {urlsplit(url).username}"))
 
     def drop(self, url: str) -> None:
         """Drops a database, with whoever is still connected to it."""

@@ -25,6 +25,7 @@ from multiprocessing.connection import Client, Listener
 from pathlib import Path
 from threading import Thread
 from typing import IO, Final, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -300,6 +301,47 @@ class Valkey(Server):
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         super().stop(how)
+
+
+class PgBouncer(Server):
+    """A PgBouncer of the system's package before a PostgreSQL, which lends `size` connections to each database."""
+
+    PROGRAM: Final = Path("/usr/sbin/pgbouncer")
+
+    def __init__(self, folder: Path, behind: str, mode: Literal["transaction", "session"], size: int = 10) -> None:
+        super().__init__(folder)
+        self._behind, self.mode, self.size = behind, mode, size
+        self.account = unprivileged()  # it refuses to run as root
+
+    @property
+    def url(self) -> str:
+        return self.url_of(self._behind)
+
+    def url_of(self, database_url: str) -> str:
+        """Where a database of the PostgreSQL behind it is found through it."""
+        return f"postgresql://clarion@127.0.0.1:{self.port}{urlsplit(database_url).path}"
+
+    def prepare(self) -> None:
+        if not self.PROGRAM.exists():
+            raise NotHere(f"no {self.PROGRAM}: the Debian package pgbouncer has it")
+        super().prepare()
+        if self.account is not None:
+            os.chown(self.folder, *self.account)
+
+    def command(self) -> Sequence[str | Path]:
+        server = urlsplit(self._behind)
+        login = f"host={server.hostname} port={server.port} user={server.username} password={server.password}"
+        (self.folder / "pgbouncer.ini").write_text(
+            f"[databases]\n* = {login}\n[pgbouncer]\nauth_type = any\nlisten_addr = 127.0.0.1\n"
+            f"listen_port = {self.port}\nunix_socket_dir =\npool_mode = {self.mode}\n"
+            f"default_pool_size = {self.size}\nmax_client_conn = 500\n"
+            "server_round_robin = 1\n"  # every transaction gets another connection where there are several
+        )
+        return [self.PROGRAM, self.folder / "pgbouncer.ini"]
+
+    def ready(self) -> bool:
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", self.port)) == 0
 
 
 class RabbitMQ(Server):

@@ -19,6 +19,7 @@ random() { head -c "$1" /dev/urandom | base64 | tr -d '\n'; }
 plain() { random "$1" | tr '+/' '-_' | tr -d '='; }
 
 keep postgres_password "$(plain 24)"
-keep database_url "postgresql://clarion:$(cat "$folder/postgres_password")@postgres/clarion"
+keep database_password "$(plain 24)"
+keep database_url "postgresql://clarion:$(cat "$folder/database_password")@postgres/clarion"
 keep encryption_keys "k1:$(random 32)"
 keep admin_key "$(plain 32)"

@@ -225,7 +225,7 @@ class Clarion:
         ring = KeyRing.parse(settings.encryption_keys) if settings.encryption_keys else load_or_create_keys(
             Path(settings.encryption_keys_file)
         )  # fmt: skip
-        db = await open_database(settings.database_url)
+        db = await open_database(settings.database_url, settings.database.pool_size)
         try:
             clock = clock or SystemClock()
             limits = await open_limits(settings, db, clock)

@@ -6,7 +6,7 @@ explained in docs/operations.md; a test compares.
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram, disable_created_metrics
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each of them, that nobody reads
 
@@ -22,6 +22,10 @@ ATTEMPTS = Counter("clarion_attempts", "Attempts that ended, by provider and out
 RECEIPTS = Counter("clarion_receipts", "Receipts that came, by provider and event", ["provider", "event"])
 LOST = Counter("clarion_receipts_unmatched", "Receipts about nothing that is known here", ["provider"])
 FAILURES = Counter("clarion_work_failures", "Rounds of work that failed and are tried again, by kind of work", ["work"])
+CONNECTIONS = Gauge("clarion_database_connections", "Connections to PostgreSQL that this process's pool holds")
+POOL_SIZE = Gauge("clarion_database_pool_size", "Connections that this process's pool may hold")
+SHORT = Gauge("clarion_database_waiting", "1: this process waits for a connection to PostgreSQL and gets none")
+REFUSED = Counter("clarion_database_connections_refused", "Times that no connection to PostgreSQL came")
 
 STAGES = ("accept", "decide", "claim", "record", "project")
 

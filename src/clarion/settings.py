@@ -37,6 +37,12 @@ class ProviderSettings(_Section, frozen=True, kw_only=True, forbid_unknown_field
         return f"ProviderSettings({self.name!r}, kind={self.kind!r})"  # config holds secrets
 
 
+class DatabaseSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[database]`"""
+
+    pool_size: int
+
+
 class Api(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[api]`"""
 
@@ -126,6 +132,7 @@ class Settings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tls_cert: str
     tls_key: str
     workflows_dir: str
+    database: DatabaseSettings
     api: Api
     log: Log
     tracing: Tracing
@@ -243,6 +250,8 @@ def _check(settings: Settings) -> None:
         _check_celery(settings)
     if settings.workers.processes < 0 or settings.workers.visibility_timeout_seconds < 1:
         raise Misconfigured("[workers] processes is 0 or more, visibility_timeout_seconds 1 or more")
+    if settings.database.pool_size < 1:
+        raise Misconfigured("[database] pool_size is 1 or more")
     if settings.admin_key and len(settings.admin_key) < 32:
         raise Misconfigured(
             "CLARION_ADMIN_KEY is shorter than 32 characters: take a longer one, or leave it to be made"

@@ -190,7 +190,7 @@ def test_the_secrets_that_are_made_are_good_settings(name: str, tmp_path: Path) 
 
     # Then each of its settings is in force
     assert settings.engine == "celery"
-    password = (tmp_path / "secrets/postgres_password").read_text().strip()
+    password = (tmp_path / "secrets/database_password").read_text().strip()
     assert settings.database_url == f"postgresql://clarion:{password}@postgres/clarion"
     KeyRing.parse(settings.encryption_keys)
     assert len(settings.admin_key) >= 32

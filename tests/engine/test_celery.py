@@ -97,7 +97,7 @@ def leaders(cluster: Cluster) -> list[int]:
     """The schedulers that lead, by the lock that they hold."""
     rows = cluster.rows(
         "SELECT a.pid FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid AND l.locktype = 'advisory' "
-        "WHERE a.application_name = 'clarion scheduler' AND l.granted AND a.datname = current_database()"
+        "WHERE a.application_name LIKE 'clarion % scheduler' AND l.granted AND a.datname = current_database()"
     )
     return [int(str(row[0])) for row in rows]
 
@@ -151,7 +151,7 @@ def test_two_schedulers_one_leads_and_what_waits_comes_once_in_time(cluster: Clu
 
     # And the database ends all connections, as its restart would
     cluster.rows(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'clarion scheduler' "
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'clarion % scheduler' "
         "AND datname = current_database()"
     )
     assert eventually(lambda: len(leaders(cluster)) == 1)

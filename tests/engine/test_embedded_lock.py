@@ -7,7 +7,9 @@ from pathlib import Path
 from clarion.storage import open_database
 from tests.composed import working
 
-HOLDERS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'clarion engine' AND datname = current_database()"
+HOLDERS = (
+    "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'clarion % engine' AND datname = current_database()"
+)
 
 
 async def test_a_lock_that_the_server_ended_is_taken_again(tmp_path: Path, migrated_postgres_url: str) -> None:

@@ -1,17 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
-import pytest
-
 from clarion.storage import Database, Tx, open_database
-
-
-@pytest.fixture
-async def postgres(postgres_url: str) -> AsyncIterator[Database]:
-    opened = await open_database(postgres_url)
-    yield opened
-    await opened.close()
 
 
 async def test_a_table_that_a_migration_has_changed_meanwhile_fails_no_transaction(

@@ -20,6 +20,7 @@ from clarion.decisions import parking
 from clarion.model.errors import ClarionError
 from clarion.settings import Settings
 from clarion.storage import sqlite_path
+from clarion.storage.capacity import BESIDE, Connections
 from clarion.storage.schema import schema_of
 from clarion.workflows.catalogue import conflicts
 from clarion.workflows.files import load_folder
@@ -103,6 +104,25 @@ async def _opened(context: Context) -> list[Finding]:
         return [Finding("start", False, str(error))]
 
 
+def _connections(found: Connections, pool_size: int) -> list[Finding]:
+    """What this installation takes of the server's connections, and what it may come to take."""
+    others = found.processes - 1  # this command is none of the installation's
+    wanted = others * pool_size + BESIDE
+    given = f"the server gives {found.most} and keeps {found.reserved} for superusers; {found.used} are in use"
+    if found.pooled:
+        said = f"through a pooler, whose own bounds count; {given}"
+        findings = [Finding("connections", True, said)]
+    else:
+        said = f"{others} processes with at most {pool_size} each, and {BESIDE} beside: {wanted}; {given}"
+        mend = "less in [database] pool_size, a larger max_connections, or PgBouncer (docs/operations.md)"
+        fits = wanted <= found.most
+        findings = [Finding("connections", fits, said if fits else f"{said}. Mend: {mend}")]
+    if found.superuser:
+        mend = "a superuser's processes take what is kept for you when all else is taken: ALTER ROLE ... NOSUPERUSER"
+        findings.append(Finding("database role", None, mend))
+    return findings
+
+
 async def _inside(clarion: Clarion) -> list[Finding]:
     store = "Redis" if clarion.settings.redis_url else "in the database"
     findings = [
@@ -110,6 +130,8 @@ async def _inside(clarion: Clarion) -> list[Finding]:
         Finding("limits", True, store),
         Finding("workflows", True, f"{len(clarion.catalogue.current(1))} current in project default"),
     ]
+    if (found := await clarion.db.connections()) is not None:
+        findings += _connections(found, clarion.settings.database.pool_size)
     edited = await clarion.db.read(lambda tx: conflicts(tx, 1))
     mend = "edited through the API, so its file is passed over: `clarion workflows apply --force`"
     findings += [Finding(f"workflow {key}", None, mend) for key in edited]

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 import structlog
 
 from clarion import meters
+from clarion.model.errors import Unavailable
 
 log = structlog.get_logger("clarion.engine")
 
@@ -60,15 +61,21 @@ class Lane:
             try:
                 found = await self._step()
                 failures = 0
-            except Exception as error:  # whatever it was, the work is still in the database
+            except Exception as error:  # noqa: BLE001  # whatever it was, the work is still in the database
                 failures += 1
                 meters.FAILURES.labels(self.name).inc()
-                log.error("work failed, trying again", work=self.name, error=type(error).__name__, exc_info=error)
+                self._say(error, failures)
                 _settle(waiting, error)
                 await asyncio.sleep(min(PATIENCE, 0.2 * 2**failures))
                 continue
             _settle(waiting, None)
             await self._rest(found or 0)
+
+    def _say(self, error: Exception, failures: int) -> None:
+        if not isinstance(error, Unavailable):
+            log.error("work failed, trying again", work=self.name, error=type(error).__name__, exc_info=error)
+        elif failures == 1:  # it may be away for long, and every lane finds it so
+            log.warning("work waits for what is away", work=self.name, error=str(error))
 
     async def _rest(self, found: int) -> None:
         if self._bell is None:

@@ -23,7 +23,7 @@ def sqlite_path(url: str) -> Path | None:
     return Path(rest)
 
 
-async def open_database(url: str, pool_size: int = 10) -> Database:
+async def open_database(url: str, pool_size: int = 4) -> Database:
     """The database behind a URL. Raises Misconfigured for a URL that names none, Unavailable if it doesn't answer."""
     path = sqlite_path(url)
     if path is not None:

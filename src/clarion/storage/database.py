@@ -10,11 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from enum import IntEnum
 from functools import partial
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from clarion.ledger.facts import STREAMS, Fact, detail_of
 from clarion.storage.columns import Table
 from clarion.storage.statements import Bulk, Columns, Rows, insert_text, update_text, upsert_tail
+
+if TYPE_CHECKING:
+    from clarion.storage.capacity import Connections
 
 T = TypeVar("T")
 Dialect = Literal["sqlite", "postgresql"]
@@ -152,6 +155,13 @@ class Database(ABC):
     @abstractmethod
     async def read(self, work: Work[T]) -> T:
         """Runs `work` for reading only; each statement sees what is committed. Raises Unavailable."""
+
+    async def maintain(self, statement: str) -> None:  # noqa: B027
+        """Runs a VACUUM or ANALYZE, which may stand in no transaction. SQLite needs none. Raises Unavailable."""
+
+    async def connections(self) -> Connections | None:
+        """How many connections the server gives, and who has them. None: SQLite has none to give."""
+        return None
 
     @abstractmethod
     async def lock(self, name: str) -> bool:

@@ -1,18 +1,20 @@
-"""PostgreSQL through asyncpg: a pool, bulk writes by `unnest`, and a second try after a deadlock."""
+"""PostgreSQL through asyncpg: bulk writes by `unnest`, and a second try after a deadlock."""
 
 from __future__ import annotations
 
 import hashlib
-import socket
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import asyncpg
 
-from clarion.model.errors import Invalid, Unavailable
+from clarion.model.errors import Unavailable
+from clarion.storage.capacity import Connections, count
 from clarion.storage.columns import TABLES, Table
+from clarion.storage.connections import HeldLock, Pool
 from clarion.storage.database import Database, Dialect, Lane, Row, Tx, Work
+from clarion.storage.postgres_errors import AGAIN, AWAY, told
 from clarion.storage.statements import (
     Bulk,
     Columns,
@@ -29,43 +31,6 @@ from clarion.storage.statements import (
 T = TypeVar("T")
 
 TRIES = 4
-CONNECT_WITHIN = 5.0  #: s
-SILENT = 8  #: s until a connection counts as dead whose other end doesn't even confirm what it gets
-#: Every statement here is meant to go by an index. A plan is kept while a week's partition grows from nothing to
-#: millions, and one that was made at its birth would read all of it for every batch, until statistics are renewed.
-_BY_INDEX = {"enable_seqscan": "off", "jit": "off"}
-_KEEPALIVE = {"TCP_KEEPIDLE": SILENT - 4, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": SILENT * 1000}
-
-_AGAIN = (
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-    asyncpg.InvalidCachedStatementError,  # a migration has changed a table meanwhile
-    asyncpg.OutdatedSchemaCacheError,
-)
-_AWAY = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.CrashShutdownError,
-    asyncpg.InsufficientResourcesError,  # disk full, too many connections
-    asyncpg.LockNotAvailableError,
-    asyncpg.QueryCanceledError,
-    OSError,
-    TimeoutError,
-)
-
-
-#: Values that PostgreSQL has no place for: a NUL in a text, a number beyond its column.
-_UNFIT = (
-    asyncpg.CharacterNotInRepertoireError,
-    asyncpg.UntranslatableCharacterError,
-    asyncpg.NumericValueOutOfRangeError,
-)
-
-
-def _unfit() -> Invalid:
-    return Invalid("invalid_field", "a value holds what can't be stored: a NUL character, or a number without bounds")
 
 
 def lock_number(name: str) -> int:
@@ -139,25 +104,18 @@ def _append_text(stream: str, _dialect: str, same: Same) -> str:
 
 
 class PostgresDatabase(Database):
-    """A pool of connections to one PostgreSQL database."""
+    """One PostgreSQL database, through a pool of connections."""
 
     dialect: Dialect = "postgresql"
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], url: str) -> None:
+    def __init__(self, pool: Pool, url: str) -> None:
         self._pool, self._url = pool, url
-        self._locks: dict[str, asyncpg.Connection[asyncpg.Record]] = {}
+        self._locks: dict[str, HeldLock] = {}
 
     @classmethod
-    async def connect(cls, url: str, size: int = 10) -> PostgresDatabase:
-        """Opens the pool. Raises Unavailable."""
-        try:
-            pool = await asyncpg.create_pool(
-                url, min_size=1, max_size=size, timeout=CONNECT_WITHIN, command_timeout=60, init=_watch_the_line,
-                reset=_nothing_to_reset, server_settings={"application_name": "clarion", **_BY_INDEX},
-            )  # fmt: skip
-        except _AWAY as error:
-            raise Unavailable(f"PostgreSQL doesn't answer ({type(error).__name__})") from error
-        return cls(pool, url)
+    async def connect(cls, url: str, size: int) -> PostgresDatabase:
+        """Opens the pool. Raises Misconfigured, Unavailable."""
+        return cls(await Pool.open(url, size), url)
 
     async def write(self, work: Work[T], lane: Lane = Lane.COMMANDS) -> T:
         return await self._run(work, together=True)
@@ -168,67 +126,62 @@ class PostgresDatabase(Database):
     async def read(self, work: Work[T]) -> T:
         return await self._run(work, together=False)
 
-    async def _run(self, work: Work[T], together: bool) -> T:
+    async def maintain(self, statement: str) -> None:
+        async def work(tx: Tx) -> None:
+            await tx.run(statement)
+
+        await self._run(work, together=False, apart=True)
+
+    async def _run(self, work: Work[T], together: bool, apart: bool = False) -> T:
         for attempt in range(1, TRIES + 1):
             try:
-                async with self._pool.acquire(timeout=30) as connection:
-                    if not together:
-                        return await work(PostgresTx(connection))
-                    async with connection.transaction():
-                        return await work(PostgresTx(connection))
-            except _AGAIN as error:
+                connection = await self._pool.take()
+                try:
+                    return await self._done(connection, work, together, apart)
+                finally:
+                    await self._pool.give_back(connection)
+            except AGAIN as error:
                 if attempt == TRIES:
                     raise Unavailable("PostgreSQL found no way through concurrent work; try again") from error
-            except _UNFIT as error:
-                raise _unfit() from error
-            except _AWAY as error:
-                raise Unavailable(f"PostgreSQL can't take it now ({type(error).__name__})") from error
+            except Exception as error:
+                if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                    await self._pool.renew()  # the URL may lead to the server that took over
+                if known := told(error):
+                    raise known from error
+                raise
         raise AssertionError("unreachable")
+
+    async def _done(self, connection: Any, work: Work[T], together: bool, apart: bool) -> T:
+        try:
+            if self._pool.shared and not apart:
+                async with self._pool.transaction(connection):
+                    return await work(PostgresTx(connection))
+            if not together:
+                return await work(PostgresTx(connection))
+            async with connection.transaction():
+                return await work(PostgresTx(connection))
+        except RuntimeError as error:  # uvloop's transports have words of their own for being closed
+            if connection.is_closed():
+                raise Unavailable("PostgreSQL has ended the connection") from error
+            raise
 
     async def lock(self, name: str) -> bool:
         if name in self._locks:
-            if await _answers(self._locks[name]):
+            if await self._locks[name].holds():
                 return True
-            self._locks.pop(name).terminate()  # the server has ended it, and the lock with it
-        # A connection of its own: the lock lives as long as it, and so at most as long as the process.
+            del self._locks[name]  # the server has ended its connection, and the lock with it
         try:
-            connection = await asyncpg.connect(
-                self._url, timeout=CONNECT_WITHIN, server_settings={"application_name": f"clarion {name}"}
-            )
-            await _watch_the_line(connection)
-            if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", lock_number(name)):
-                await connection.close()
-                return False
-        except _AWAY as error:
+            held = await HeldLock.take(self._url, name, lock_number(name), shared=self._pool.shared)
+        except AWAY as error:
             raise Unavailable(f"PostgreSQL doesn't answer ({type(error).__name__})") from error
-        self._locks[name] = connection
-        return True
+        if held is not None:
+            self._locks[name] = held
+        return held is not None
+
+    async def connections(self) -> Connections | None:
+        return await self.read(lambda tx: count(tx, pooled=self._pool.shared))
 
     async def close(self) -> None:
-        for connection in self._locks.values():
-            await connection.close()
+        for held in self._locks.values():
+            await held.release()
         await self._pool.close()
-
-
-async def _watch_the_line(connection: Any) -> None:
-    """Has the system end a connection whose other end has gone without a word (a cut network, a machine without
-    power) after `SILENT` seconds, asked and waiting alike: else whoever waits for an answer holds it for a minute."""
-    line = connection._transport.get_extra_info("socket")  # noqa: SLF001  # asyncpg has no setting for it
-    if line is None or line.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE.items():
-        if hasattr(socket, name):  # macOS knows other names
-            line.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-
-async def _nothing_to_reset(_connection: Any) -> None:
-    """Connections go back to the pool as they are, a round trip cheaper: no piece of work leaves anything behind."""
-
-
-async def _answers(connection: asyncpg.Connection[asyncpg.Record]) -> bool:
-    try:
-        await connection.execute("SELECT 1", timeout=2)
-    except _AWAY:
-        return False
-    return True

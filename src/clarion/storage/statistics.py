@@ -25,4 +25,4 @@ async def keep_up(db: Database) -> None:
         return
     for row in await db.read(lambda tx: tx.fetch(_OUTGROWN)):
         how = "VACUUM (ANALYZE, SKIP_LOCKED)" if row["rewritten"] else "ANALYZE (SKIP_LOCKED)"
-        await db.write_once(lambda tx, what=f"{how} {row['name']}": tx.run(what))  # type: ignore[misc]
+        await db.maintain(f"{how} {row['name']}")

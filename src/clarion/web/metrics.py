@@ -19,6 +19,7 @@ from clarion.engine.backlog import Backlog, Waiting, backlog
 from clarion.limits.interface import Health
 from clarion.model.errors import Unavailable
 from clarion.model.words import ProviderStanding
+from clarion.storage.capacity import Connections
 
 #: Seconds for which a reading is good enough.
 FRESH = 5.0
@@ -33,6 +34,7 @@ class Reading(NamedTuple):
     lags: dict[str, float]  #: seconds that projections are behind
     health: dict[str, Health]
     states: dict[str, ProviderStanding]
+    connections: Connections | None
 
 
 class Metrics(Collector):
@@ -65,7 +67,8 @@ class Metrics(Collector):
         await clarion.board.refresh()
         health = {name: clarion.board.health(name) for name in sorted(clarion.providers)}
         states = {name: clarion.board.standing(name) for name in sorted(clarion.providers)}
-        return Reading(now, monotonic() - started, waiting, lags, health, states)
+        connections = await clarion.db.connections()
+        return Reading(now, monotonic() - started, waiting, lags, health, states, connections)
 
     def describe(self) -> Iterable[Metric]:
         return ()
@@ -78,6 +81,11 @@ class Metrics(Collector):
         if r is None:
             return
         yield _gauge("clarion_reading_seconds", "Seconds that reading these figures took", {(): r.took})
+        c = r.connections
+        shares: dict[tuple[str, ...], float] = {} if c is None else {
+            ("ours",): c.held, ("used",): c.used, ("given",): c.most,
+        }  # fmt: skip
+        yield _gauge("clarion_database_server_connections", "Of PostgreSQL, by share", shares, ("share",))
         yield from _waiting(
             "clarion_queue", "shards of people to be decided", ("queue",),
             {(p.name,): w for p, w in r.backlog.shards.items()}, r.now,

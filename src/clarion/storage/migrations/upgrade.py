@@ -22,6 +22,8 @@ from clarion.storage.schema import WORKS_WITH
 PATIENCE = "2s"
 #: Tries to get hold of all tables that a migration changes, and s between them.
 TRIES, PAUSE = 30, 1.0
+#: Statements without names work through any pooler; what a migration costs isn't their parsing.
+_NAMELESS = {"prepared_statement_cache_size": 0, "prepared_statement_name_func": lambda: ""}
 _HELD = ("55P03", "40P01")  #: SQLSTATEs: not within PATIENCE, or a deadlock
 
 
@@ -34,16 +36,23 @@ async def upgrade(url: str) -> None:
     if path is not None:
         with create_engine(f"sqlite:///{path}", poolclass=NullPool).connect() as connection:
             return _upgrade(connection)
-    _, _, rest = url.partition("://")
-    engine = create_async_engine(f"postgresql+asyncpg://{rest}", poolclass=NullPool)
+    import asyncpg
+
+    from clarion.storage.postgres_errors import refused, told
+
+    # asyncpg reads the URL, as it does for all else: SQLAlchemy has words of its own for what stands behind its `?`.
+    connect = {"async_creator_fn": lambda **_: asyncpg.connect(url, statement_cache_size=0), **_NAMELESS}
+    engine = create_async_engine("postgresql+asyncpg://", poolclass=NullPool, connect_args=connect)
     try:
         for _ in range(TRIES):
             try:
                 async with engine.connect() as connection:
                     return await connection.run_sync(_upgrade)
             except DBAPIError as error:
+                cause = error.orig.__cause__ if error.orig is not None else None
                 if getattr(error.orig, "sqlstate", None) not in _HELD:
-                    raise
+                    known = (refused(cause, url) or told(cause)) if isinstance(cause, Exception) else None
+                    raise known or error from cause
             await asyncio.sleep(PAUSE)
     finally:
         await engine.dispose()
@@ -56,7 +65,7 @@ def _upgrade(connection: Connection) -> None:
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     if connection.dialect.name == "postgresql":  # processes that start together: one upgrades, the others find it done
-        connection.execute(text("SELECT pg_advisory_lock(hashtext('clarion migrations'))"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('clarion migrations'))"))
         connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE}'"))
     command.upgrade(config, "head")
     _say_what_works(connection, config)

@@ -1,0 +1,105 @@
+"""A server with no connection left: work waits for one and says so; the sum of connections is known."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+from structlog.testing import capture_logs
+
+from clarion import meters
+from clarion.model.errors import Unavailable
+from clarion.storage import connections, open_database
+from tests.databases import Databases
+
+MOST = 3
+
+
+@pytest.fixture
+def limited_url(databases: Databases) -> Iterator[str]:
+    """A database whose owner is no superuser, and gets three connections."""
+    url = databases.create_owned(most=MOST)
+    yield url
+    databases.drop_owned(url)
+
+
+@asynccontextmanager
+async def taken(url: str, count: int) -> AsyncIterator[None]:
+    """Somebody else has so many of the role's connections."""
+    held: list[asyncpg.Connection[asyncpg.Record]] = []
+    while len(held) < count:
+        try:
+            held.append(await asyncpg.connect(url))
+        except asyncpg.TooManyConnectionsError:  # one that has just ended still counts for a moment
+            await asyncio.sleep(0.01)
+    try:
+        yield
+    finally:
+        for connection in held:
+            await connection.close()
+
+
+async def test_work_shares_what_connections_there_are(limited_url: str) -> None:
+    # Given a pool that is larger than what the server gives
+    db = await open_database(limited_url, pool_size=10)
+    async with taken(limited_url, MOST - 1):
+        # When much is done at once, then all of it is done, one after another
+        found = await asyncio.gather(*(db.read(lambda tx: tx.fetch("SELECT pg_sleep(0.01)")) for _ in range(20)))
+    assert len(found) == 20
+    await db.close()
+
+
+async def test_who_gets_no_connection_says_so_once_and_recovers(
+    limited_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "WAIT", 0.5)
+    db = await open_database(limited_url, pool_size=1)
+    refused = meters.REFUSED._value.get()
+
+    # Given a process whose only connection the server ends, and others that are faster with the next one
+    async with taken(limited_url, MOST - 1):
+        with capture_logs() as logs:
+            with pytest.raises(Unavailable):
+                await db.write(lambda tx: tx.fetch("SELECT pg_terminate_backend(pg_backend_pid()), pg_sleep(5)"))
+            async with taken(limited_url, 1):
+                # When it asks again and again, then each time it hears so after a moment
+                for _ in range(2):
+                    with pytest.raises(Unavailable):
+                        await db.read(lambda tx: tx.fetch("SELECT 1"))
+                assert meters.SHORT._value.get() == 1
+                assert meters.REFUSED._value.get() > refused
+
+            # And as soon as there is one, it has it
+            monkeypatch.setattr(connections, "CALM", 0.0)
+            assert await db.read(lambda tx: tx.fetch("SELECT 1"))
+    assert meters.SHORT._value.get() == 0
+    assert [entry["event"] for entry in logs] == [
+        "waiting for a database connection",
+        "got a database connection again",
+    ]
+    await db.close()
+
+
+async def test_the_sum_of_connections_is_known(limited_url: str, postgres_url: str) -> None:
+    # Given a process at work, with a lock
+    db = await open_database(limited_url, pool_size=2)
+    assert await db.lock("engine")
+    found = await db.connections()
+    assert found is not None
+
+    # Then it knows what it holds, and what its role gets
+    assert (found.held, found.processes, found.superuser, found.pooled) == (2, 1, False, False)
+    assert found.most == MOST
+    await db.close()
+
+    # A superuser would take what is left for the operator
+    other = await open_database(postgres_url)
+    seen = await other.connections()
+    assert seen is not None
+    assert seen.superuser
+    assert seen.most == 200 - seen.reserved
+    assert seen.used >= seen.held == 1
+    await other.close()
