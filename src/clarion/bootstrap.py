@@ -305,6 +305,7 @@ class Clarion:
             self.db, self.clock, self.providers, renderer, outcomes, self.workers, self.detour,
             self.settings.deliveries.max_in_flight, pace,
         )  # fmt: skip
+        dispatcher.share_fairly(self.settings.decisions.weights)
         recaller = Recaller(self.db, self.clock, self.catalogue, renderer, self.providers, pace)
         return Layers(self.deciding, dispatcher, outcomes, recaller)
 

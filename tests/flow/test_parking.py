@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import pytest
 from clarion.clock import HOUR, MINUTE, rfc3339
 from clarion.decisions import driver, parking, shards
 from clarion.decisions.contexts import Contexts, EventRun, People
-from clarion.decisions.fairness import Turns
 from clarion.deliveries.reception import Reception
+from clarion.limits.turns import Turns
 from clarion.model.decision import Context
 from clarion.model.delivery import Outcome, accepted
 from clarion.model.jobs import DIGEST, REVIEW
+from clarion.model.shares import named
 from clarion.model.words import OutcomeKind
 from clarion.model.workflow import Workflow
 from clarion.storage import Row, Tx
@@ -23,6 +25,7 @@ from tests.composed import PROJECT, Installation, compose, outcomes
 from tests.flow.by_hand import by_hand
 
 MAIL = {"channel": "email", "subject": "{{ event.data.n }}", "text": "for {{ recipient.id }}"}
+TURNS = {2: Turns({}, named)}
 
 
 class Broken(Exception):
@@ -91,10 +94,11 @@ async def test_a_shard_that_ends_its_workers_goes_with_ever_fewer_others_and_is_
         sizes = []
         for taken in range(5):
             now = installation.clarion.clock.now() + taken * (shards.HELD + 1)
-            held = await db.write(lambda tx, now=now: shards.take(tx, [2], now, 1000, Turns({})))  # type: ignore[misc]
+            held = (await db.write(partial(shards.take, priorities=[2], now=now, most=1000, turns=TURNS))).taken
             sizes.append([len(group) for group in driver._groups(held, 1000)])
             # meanwhile nobody else gets them
-            assert not await db.write(lambda tx, now=now: shards.take(tx, [2], now + 1000, 1000, Turns({})))  # type: ignore[misc]
+            later = await db.write(partial(shards.take, priorities=[2], now=now + 1000, most=1000, turns=TURNS))
+            assert not later.taken
         assert sizes == [[12], [12], [10, 2], [1] * 12, [1] * 12]
 
         # When a worker takes them a sixth time, they are parked untried

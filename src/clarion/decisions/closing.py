@@ -24,7 +24,7 @@ from clarion.decisions.buckets import SPREAD_REASONS, slot_of, spread_of
 from clarion.decisions.contexts import Contexts, EventRun, People, of_digest
 from clarion.decisions.driver import Announce, SlotsForgotten, by_urgency
 from clarion.decisions.parking import Task, singly
-from clarion.decisions.recording import Recorded, Route, record, write
+from clarion.decisions.recording import Recorded, Route, deliver_jobs, record, write
 from clarion.decisions.rules import candidates, verdicts
 from clarion.decisions.rules.digests import digest_for, stays_open
 from clarion.decisions.rules.plan import planned
@@ -34,7 +34,7 @@ from clarion.model import ids
 from clarion.model.decision import Candidate, Context, Decided, Gathered, Grant, SlotRequest, Verdict, ends_at
 from clarion.model.errors import Unavailable
 from clarion.model.ids import Id
-from clarion.model.jobs import DELIVER, DIGEST, Job
+from clarion.model.jobs import DIGEST
 from clarion.model.words import DeliveryState, Priority, Reason, VerdictKind
 from clarion.model.workflow import Workflow
 from clarion.storage import Database, Lane, Row, Tx, tables
@@ -149,7 +149,7 @@ class Closer:
             return len(piles)
         if unused:
             await self._limits.release(unused)
-        await self._announce([Job(DELIVER, queue, provider) for provider, queue in sorted(recorded.due)])
+        await self._announce(deliver_jobs(recorded.due))
         return len(piles)
 
     async def _load(self, tx: Tx, due: Sequence[Row], now: int) -> tuple[list[Pile], list[Digest]]:

@@ -19,18 +19,19 @@ from clarion.decisions import parking, shards
 from clarion.decisions.ahead import Ahead
 from clarion.decisions.buckets import join, one_opener
 from clarion.decisions.contexts import Contexts, DedupeKey, claim, claimed_by_others
-from clarion.decisions.fairness import Turns
 from clarion.decisions.parking import TRIES
-from clarion.decisions.recording import Recorded, Route, record, write
+from clarion.decisions.recording import Recorded, Route, deliver_jobs, record, write
 from clarion.decisions.rules import candidates, verdicts
 from clarion.decisions.shards import OpenShard, ShardRef, Taken
 from clarion.limits.interface import Grants, LimitsStore
+from clarion.limits.turns import Turns
 from clarion.model import ids
 from clarion.model.decision import Candidate, Context, Grant, SlotRequest
 from clarion.model.errors import Unavailable
 from clarion.model.events import shard_size
 from clarion.model.ids import Id
-from clarion.model.jobs import DECIDE, DELIVER, Job
+from clarion.model.jobs import DECIDE, Job
+from clarion.model.shares import named
 from clarion.model.words import Priority, Reason, VerdictKind
 from clarion.storage import Database, Lane, Tx, tables
 
@@ -70,31 +71,34 @@ class Decider:
     ) -> None:  # fmt: skip
         self._db, self._limits, self._contexts, self._route = db, limits, contexts, route
         self._clock, self._announce, self._batch, self._spread = clock, announce, batch, spread
-        self._turns, self._ahead = Turns({}), Ahead(AHEAD)
+        self.share_fairly({}, AHEAD, {})
 
     def share_fairly(self, weights: Mapping[str, float], ahead: int, rates: Mapping[str, float]) -> None:
         """By tenant or workflow, how much of a queue it gets beside others; how far decisions run ahead of sends, which
         a provider makes at such a rate (a second)."""
-        self._turns, self._ahead = Turns(weights), Ahead(ahead, rates)
+        self._turns = {int(p): Turns(weights, named) for p in Priority}
+        self._ahead = Ahead(ahead, rates)
 
     async def decide_due(self, priorities: Sequence[int]) -> int:
         """Decides what waits in these queues, up to a batch; gives the number of people, 0 when nothing waits."""
         now = self._clock.now()
-        paused = await self._db.read(lambda tx: self._ahead.paused(tx, now))
-        taken = await self._db.write(
+        paused = await self._ahead.paused(self._db, now)
+        taken, people_of = await self._db.write(
             lambda tx: shards.take(tx, priorities, now, self._batch, self._turns, paused), Lane.DECISIONS
         )
+        for queue, people in people_of.items():
+            self._turns[queue].charge(people)
         if not taken:
             return 0
-        people = 0
+        count = 0
         self._ahead.deciding({t.share for t in taken})
         try:
             for group in _groups(taken, self._batch):
-                people += await self._decide_together(group, priorities)
+                count += await self._decide_together(group, priorities)
         except Unavailable:
             await self._db.write(lambda tx: shards.give_back(tx, taken, now), Lane.DECISIONS)
             raise
-        return max(len(taken), people)
+        return max(len(taken), count)
 
     async def _decide_together(self, taken: Sequence[Taken], priorities: Sequence[int]) -> int:
         if len(taken) == 1:
@@ -172,8 +176,8 @@ class Decider:
             return
         if given_back:
             await self._limits.release(given_back)
-        self._ahead.decided(recorded.due)
-        await self._announce([Job(DELIVER, queue, provider) for provider, queue in sorted(recorded.due)])
+        self._ahead.decided({s.share for s in opened}, recorded.due)
+        await self._announce(deliver_jobs(recorded.due))
 
     async def _load(self, tx: Tx, opened: Sequence[OpenShard], now: int) -> list[Case]:
         runs = await self._contexts.runs(tx, {(s.ref.project, s.ref.event_id) for s in opened})

@@ -6,14 +6,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
+from clarion.decisions.ahead import Outlet
 from clarion.decisions.buckets import SPREAD_REASONS, Seat, spread_of
 from clarion.ledger.facts import NotificationDecided
 from clarion.model import ids
 from clarion.model.decision import Context, Decided, Verdict
 from clarion.model.delivery import Routing
 from clarion.model.ids import Id
+from clarion.model.jobs import DELIVER, Job
 from clarion.model.people import ContactPoint
-from clarion.model.words import Channel, DeliveryState, Priority, Reason, VerdictKind
+from clarion.model.shares import share_number
+from clarion.model.words import Channel, DeliveryState, Reason, VerdictKind
 from clarion.storage import Tx, tables
 
 #: The provider that a delivery goes to, as things stand.
@@ -25,7 +28,7 @@ NOTIFICATION = (
 DELIVERY = (
     "project", "id", "notification_id", "step", "channel", "state", "reason", "priority", "due_at", "contact_id",
     "provider", "policy_version", "attempts", "provider_attempts", "possible_duplicate", "slot_at", "settled_at",
-    "bucket_id",
+    "bucket_id", "share",
 )  # fmt: skip
 
 _STATES = {
@@ -48,7 +51,12 @@ class Recorded(NamedTuple):
     notifications: list[tuple[Any, ...]]
     deliveries: list[tuple[Any, ...]]
     facts: list[NotificationDecided]
-    due: set[tuple[str, Priority]]  #: providers that have something to send now, by queue
+    due: set[Outlet]  #: where there is something to send now
+
+
+def deliver_jobs(due: Iterable[Outlet]) -> list[Job]:
+    """Hints at what is due."""
+    return [Job(DELIVER, queue, provider) for provider, queue in sorted({(o.provider, o.priority) for o in due})]
 
 
 def state_of(verdict: Verdict) -> DeliveryState:
@@ -82,6 +90,7 @@ def _record_one(decided: Decided, now: int, route: Route, spread: int, seats: Ma
     event, workflow, profile = context.event, context.workflow, context.profile
     priority = context.priority
     notification = context.notification_id
+    share = share_number(event.tenant, workflow.key)
     out.notifications.append(
         (event.project, notification, event.id, workflow.key, workflow.version, profile.id, event.tenant,
          workflow.category, now)
@@ -99,13 +108,13 @@ def _record_one(decided: Decided, now: int, route: Route, spread: int, seats: Ma
             deliver = verdict.verdict is VerdictKind.DELIVER
             provider = route(routing_of(context, verdict.channel, contact, delivery)) if deliver else None
             if provider is not None:
-                out.due.add((provider, priority))
+                out.due.add(Outlet(provider, priority, share))
             out.deliveries.append(
                 (event.project, delivery, notification, verdict.step, verdict.channel.value, state.value,
                  verdict.reason and verdict.reason.value, int(priority), due_at(verdict, delivery, now, spread),
                  contact_id, provider, context.policy_version, 0, 0, False, now if deliver and verdict.owner else None,
                  now if verdict.verdict is VerdictKind.SUPPRESS else None,
-                 seats[event.project, notification, verdict.step] if gathered else None)
+                 seats[event.project, notification, verdict.step] if gathered else None, share)
             )  # fmt: skip
             shown.append(ids.show(ids.DELIVERY, delivery))
         told.append(row_of(verdict, shown))

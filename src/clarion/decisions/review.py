@@ -29,6 +29,7 @@ from clarion.model.events import shard_size
 from clarion.model.ids import Id
 from clarion.model.jobs import DELIVER, REVIEW, Job
 from clarion.model.people import ContactPoint
+from clarion.model.shares import share_number
 from clarion.model.words import Channel, DeliveryState, Priority, Reason, VerdictKind
 from clarion.storage import Database, Lane, Row, Tx, tables
 from clarion.storage.spans import SENT, deliveries_of
@@ -248,6 +249,7 @@ class Reviewer:
         return (
             w.context.event.project, delivery, notification, verdict.step, verdict.channel.value, state, reason,
             int(w.priority), due, contact_id, provider, version, 0, 0, False, slot, settled, None,
+            share_number(w.context.event.tenant, w.context.workflow.key),
         )  # fmt: skip
 
 

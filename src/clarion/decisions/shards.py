@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 import msgspec
 
 from clarion.clock import SECOND
-from clarion.decisions.fairness import Turns
+from clarion.decisions.ahead import Share
 from clarion.directory.topics import audience_page
+from clarion.limits.turns import Turns
 from clarion.model.events import SHARD_SIZE, shard_size
 from clarion.model.ids import Id
 from clarion.storage import Row, Tx, tables
@@ -25,6 +26,9 @@ MOST_SHARES = 1_000
 FEW = 4
 #: Ranges that one transaction cuts, so that it stays short.
 MOST_CUTS = 50
+
+#: Who has had how much, by priority.
+Queues = Mapping[int, Turns[str, str]]
 
 _names = msgspec.json.Decoder(tuple[str, ...])
 
@@ -42,6 +46,7 @@ class OpenShard(NamedTuple):
 
     ref: ShardRef
     members: tuple[str, ...]
+    share: Share
 
 
 class Taken(NamedTuple):
@@ -49,42 +54,51 @@ class Taken(NamedTuple):
 
     ref: ShardRef
     tries: int
-    share: str
+    share: Share
+
+
+class Served(NamedTuple):
+    """What was taken, and how many people of whom, by priority: those who got nothing are among them."""
+
+    taken: list[Taken]
+    people: dict[int, dict[str, int]]
 
 
 async def take(
-    tx: Tx, priorities: Sequence[int], now: int, most: int, turns: Turns, paused: AbstractSet[str] = frozenset()
-) -> list[Taken]:
+    tx: Tx, priorities: Sequence[int], now: int, most: int, turns: Queues, paused: AbstractSet[Share] = frozenset()
+) -> Served:
     """Takes shards of these queues that wait to be decided, up to about `most` recipients.
 
     The most urgent first; in a queue everybody who waits gets a part of the batch, by weight, and what others leave.
-    Nobody else gets them for `HELD` ms; whoever dies with them gives them back by that.
+    Nobody else gets them for `HELD` ms; whoever dies with them gives them back by that. `turns` are told by the answer,
+    once it stands.
     """
     taken: dict[ShardRef, Taken] = {}
+    served: dict[int, dict[str, int]] = {}
     left = most
     for priority in priorities:
-        present = turns.order([s for s in await _shares(tx, priority) if s not in paused])
-        for fair in (True, False) if len(present) > 1 else (False,):
-            for place, share in enumerate(present):
-                if left <= 0:
-                    break
-                weights = sum(turns.weight(s) for s in present[place:])
-                part = max(1, round(left * turns.weight(share) / weights)) if fair else left
-                people = await _take_of(tx, priority, share, now, part, taken)
-                turns.charge(share, people)
-                left -= people
+        present = [s for s in await _shares(tx, priority) if Share(priority, s) not in paused]
+        people = served[priority] = dict.fromkeys(present, 0)
+        fair = turns[priority].parts(present, left)
+        # What others leave goes to whoever has more, again in their order.
+        for part in (fair, dict.fromkeys(fair)) if len(fair) > 1 else (fair,):
+            for share, its in part.items():
+                if left > 0:
+                    found = await _take_of(tx, Share(priority, share), now, min(left, its or left), taken)
+                    people[share] += found
+                    left -= found
     held = [(*t.ref, now + HELD, t.tries + 1) for t in sorted(taken.values())]
     await tx.update(tables.shards, ("project", "event_id", "number"), ("due_at", "tries"), held)
-    return list(taken.values())
+    return Served(list(taken.values()), served)
 
 
-async def _take_of(tx: Tx, priority: int, share: str, now: int, most: int, taken: dict[ShardRef, Taken]) -> int:
+async def _take_of(tx: Tx, share: Share, now: int, most: int, taken: dict[ShardRef, Taken]) -> int:
     """Adds shards of one share to those taken; gives the number of people."""
     before = sum(t.share == share for t in taken.values())
     # A few first: they may be large, and what is locked in vain is hidden from others.
-    rows = await _waiting(tx, priority, share, now, before + FEW)
+    rows = await _waiting(tx, share, now, before + FEW)
     if len(rows) == before + FEW and sum(row["recipients"] or 1 for row in rows[before:]) < most:
-        rows = await _waiting(tx, priority, share, now, before + most)
+        rows = await _waiting(tx, share, now, before + most)
     people = 0
     for row in rows:
         ref = ShardRef(row["project"], bytes(row["event_id"]), row["number"])
@@ -107,12 +121,12 @@ async def _shares(tx: Tx, priority: int) -> list[str]:
     return [row["share"] for row in rows]
 
 
-async def _waiting(tx: Tx, priority: int, share: str, now: int, limit: int) -> Sequence[Row]:
+async def _waiting(tx: Tx, share: Share, now: int, limit: int) -> Sequence[Row]:
     return await tx.fetch(
         f"SELECT project, event_id, number, recipients, tries FROM shards WHERE {UNDONE[tx.dialect]} "  # nosec B608
         "AND priority = :priority AND share = :share AND due_at <= :now ORDER BY due_at LIMIT :most" + tx.skip_locked,
-        priority=priority,
-        share=share,
+        priority=share.queue,
+        share=share.name,
         now=now,
         most=limit,
     )
@@ -188,9 +202,9 @@ async def _page(
 async def load(tx: Tx, refs: Sequence[ShardRef]) -> list[OpenShard]:
     """Those of `refs` that are cut and still open, with their members."""
     rows = await tx.fetch(
-        "SELECT s.project, s.event_id, s.number, s.members, s.after, s.upto, e.audience, e.accepted_at FROM shards s "
-        f"JOIN events e ON e.project = s.project AND e.id = s.event_id WHERE {_OF_REFS} "  # nosec B608  # a constant
-        "AND (s.members IS NOT NULL OR s.upto IS NOT NULL)",
+        "SELECT s.project, s.event_id, s.number, s.priority, s.share, s.members, s.after, s.upto, e.audience, "  # nosec B608  # a constant
+        "e.accepted_at FROM shards s JOIN events e ON e.project = s.project AND e.id = s.event_id "
+        f"WHERE {_OF_REFS} AND (s.members IS NOT NULL OR s.upto IS NOT NULL)",
         **_of(refs),
     )
     wanted, found = set(refs), []
@@ -202,7 +216,7 @@ async def load(tx: Tx, refs: Sequence[ShardRef]) -> list[OpenShard]:
             members = _names.decode(row["members"])
         else:
             members = await _page(tx, ref.project, row["audience"], row["after"], row["upto"], row["accepted_at"])
-        found.append(OpenShard(ref, members))
+        found.append(OpenShard(ref, members, Share(row["priority"], row["share"])))
     return found
 
 

@@ -7,10 +7,13 @@ stamped an hour before may have no room any more, and is decided again.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from clarion.clock import HOUR, SECOND
+from clarion.deliveries.line import START, Line, Served, waiting
 from clarion.limits.interface import RESTAMP_AFTER, LimitsStore
 from clarion.model.decision import SlotRequest, slot_held
 from clarion.model.ids import Id
@@ -76,28 +79,34 @@ class Claims(NamedTuple):
     waited: list[Claimed]  #: those of them whose slots are to be touched before they are sent
     stale: int  #: how many went back to be decided again
     more: frozenset[int]  #: priorities that may have more
+    served: Mapping[int, Served]  #: what was taken of whom, by priority
 
 
-async def claim(tx: Tx, provider: str, rooms: Mapping[int, int], lease: Id, now: int, limits: LimitsStore) -> Claims:
-    """Takes what is due of the priorities in `rooms`, the most urgent first; a priority has room after those before."""
+async def claim(
+    tx: Tx, provider: str, rooms: Mapping[int, int], lease: Id, now: int, limits: LimitsStore, line: Line
+) -> Claims:
+    """Takes what is due of the priorities in `rooms`, the most urgent first; a priority has room after those before.
+
+    In a priority those who wait take turns; `line` is told by `Claims.served`, once the claim stands.
+    """
     rows: list[Row] = []
     more = set()
+    served: dict[int, Served] = {}
     for priority, room in sorted(rooms.items()):
         most = room - len(rows)
         if most <= 0:
             more.add(priority)
             continue
-        found = await tx.fetch(
-            "WITH picked AS (SELECT project AS p, id AS i FROM deliveries WHERE state = 'pending' "  # nosec B608  # a constant of storage
-            "AND provider = :provider "
-            "AND priority = :priority AND due_at <= :now ORDER BY due_at LIMIT :most" + tx.skip_locked + ") "  # nosec B608  # a constant of storage
-            "UPDATE deliveries SET state = 'sending', lease = :lease FROM picked WHERE project = p AND id = i "
-            "RETURNING "
-            + CLAIMED + ", policy_version, slot_at",
-            provider=provider, priority=priority, now=now, most=most, lease=lease,
-        )  # fmt: skip
-        if len(found) == most:
+        after = line.after(priority)
+        present, behind = await waiting(tx, provider, priority, after, now)
+        if not present:
+            continue
+        parts = line.turns(priority).parts(present, most)
+        found = await _take(tx, provider, priority, parts, lease, now)
+        took = Counter(row["share"] for row in found)
+        if (after, behind) != (START, START) or any(took[s] >= parts.get(s, 0) for s in present):
             more.add(priority)
+        served[priority] = Served({share: took[share] for share in present}, behind)
         rows += found
     taken, waited, stale = await _current(tx, rows, lease, now) if rows else ([], [], 0)
     if waited:
@@ -108,7 +117,34 @@ async def claim(tx: Tx, provider: str, rooms: Mapping[int, int], lease: Id, now:
         if limits.in_transaction:
             await limits.touch(slots_of(waited), now, tx)
             waited = []
-    return Claims(taken, waited, stale, frozenset(more))
+    return Claims(taken, waited, stale, frozenset(more), served)
+
+
+_DUE = (
+    "SELECT project AS p, id AS i FROM deliveries WHERE state = 'pending' AND provider = :provider "
+    "AND priority = :priority AND share = {share} AND due_at <= :now ORDER BY due_at LIMIT {part}"
+)
+_ALL_DUE = (
+    f"SELECT d.p, d.i FROM unnest(:shares::bigint[], :parts::bigint[]) AS w(share, part) CROSS JOIN LATERAL "  # nosec B608
+    f"({_DUE.format(share='w.share', part='w.part')} FOR UPDATE SKIP LOCKED) AS d"
+)
+
+
+async def _take(tx: Tx, provider: str, priority: int, parts: Mapping[int, int], lease: Id, now: int) -> Sequence[Row]:
+    """Puts the lease on what is due of these shares, each up to its part, the oldest first."""
+    same = {"provider": provider, "priority": priority, "now": now, "lease": lease}
+    if len(parts) > 1 and tx.dialect == "postgresql":
+        return await tx.fetch(_leasing(_ALL_DUE), **same, shares=list(parts), parts=list(parts.values()))
+    one = _leasing(_DUE.format(share=":share", part=":part") + tx.skip_locked)
+    return [row for share, part in parts.items() for row in await tx.fetch(one, **same, share=share, part=part)]
+
+
+@cache
+def _leasing(picked: str) -> str:
+    return (
+        f"WITH picked AS ({picked}) UPDATE deliveries SET state = 'sending', lease = :lease FROM picked "  # nosec B608
+        f"WHERE project = p AND id = i RETURNING {CLAIMED}, policy_version, slot_at, share"
+    )
 
 
 def slots_of(claimed: Iterable[Claimed]) -> list[SlotRequest]:

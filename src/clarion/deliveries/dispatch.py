@@ -18,6 +18,7 @@ from clarion.clock import Clock, monotonic
 from clarion.deliveries.carry import deliver
 from clarion.deliveries.claim import Claimed, Claims, Key, claim, let_go, send_back, slots_of
 from clarion.deliveries.interface import Provider, Report
+from clarion.deliveries.line import Line
 from clarion.deliveries.outcomes import Attempt, Outcomes
 from clarion.deliveries.pace import Pace
 from clarion.deliveries.rendering import Ready, Renderer
@@ -74,6 +75,7 @@ class Dispatcher:
         self._most = {name: min(max_in_flight, p.max_in_flight) for name, p in providers.items()}
         self._in_flight: dict[str, set[Key]] = {name: set() for name in providers}
         self._claiming = {name: asyncio.Lock() for name in providers}
+        self._lines = {name: Line({}) for name in providers}
         #: Providers of which this worker may hold what it doesn't have in flight: a claim is under way, or its answer
         #: got lost; something was dropped unsent.
         self._unheard: set[str] = set()
@@ -83,6 +85,10 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         outcomes.room = self._give_room
+
+    def share_fairly(self, weights: Mapping[str, float]) -> None:
+        """By tenant or workflow, how much of a provider it gets beside others."""
+        self._lines = {name: Line(weights) for name in self.providers}
 
     def serve(self, provider: str, priorities: Iterable[Priority], ring: Callable[[], None]) -> None:
         """Takes up a provider: worth a claim in these priorities. `ring` is called when it has room again."""
@@ -130,11 +136,14 @@ class Dispatcher:
             return moved
         burst = self._pace.burst(provider)
         rooms = {p: min(free if p in URGENT else shared, burst) for p in hints}
-        began = monotonic()
+        began, line = monotonic(), self._lines[provider]
         self._hints[provider] = set()  # hints that come from now on are about what this claim may not see
         try:
             claims = await self._claim(
-                provider, partial(claim, provider=provider, rooms=rooms, lease=lease, now=now, limits=self._pace.limits)
+                provider,
+                partial(
+                    claim, provider=provider, rooms=rooms, lease=lease, now=now, limits=self._pace.limits, line=line
+                ),
             )
         except BaseException:
             self._hints[provider] |= hints
@@ -158,6 +167,7 @@ class Dispatcher:
                 await self._db.write(partial(let_go, provider=provider, lease=lease, but=held), Lane.OUTCOMES)
             claims = await self._db.write(work, Lane.OUTCOMES)
             self._unheard.discard(provider)
+            self._lines[provider].serve(claims.served)
             self._in_flight[provider].update(c.key for c in claims.taken)
             return claims
 
@@ -188,7 +198,7 @@ class Dispatcher:
 
         async def work(tx: Tx) -> Claims:
             rooms = {int(p): 1 for p in Priority} if await self._detour.bring_probe(tx, provider, now) else {}
-            return await claim(tx, provider, rooms, lease, now, self._pace.limits)
+            return await claim(tx, provider, rooms, lease, now, self._pace.limits, self._lines[provider])
 
         claims = await self._claim(provider, work)
         if claims.taken:

@@ -17,8 +17,9 @@ from clarion.events.intake import Draft
 from clarion.ledger.bus import Command, CommandBus
 from clarion.ledger.facts import EventAccepted
 from clarion.model.errors import ClarionError, Invalid
-from clarion.model.events import shard_size, share_of
+from clarion.model.events import shard_size
 from clarion.model.ids import Id, new_id
+from clarion.model.shares import share_of
 from clarion.model.words import Priority
 from clarion.model.workflow import Workflow
 from clarion.storage import Database, Lane, Tx, tables

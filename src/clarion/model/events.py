@@ -51,8 +51,3 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     topic: str | None = None
     after: str = ""
     upto: str | None = None
-
-
-def share_of(tenant: str | None, workflow: str) -> str:
-    """Whose a shard is in its queue, as its row says it: queues are shared fairly between tenants and workflows."""
-    return f"{tenant or ''}\t{workflow}"

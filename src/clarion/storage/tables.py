@@ -288,8 +288,11 @@ deliveries = Table(
     c.small("heard", **NULL),  # which receipts came, a bit each: `clarion.deliveries.ranking`
     c.at("settled_at", **NULL),
     c.ident("bucket_id", **NULL),  # the digest that it is, or was, an item of
+    c.big("share"),  # whose it is: `clarion.model.shares`
     # what a provider has to send, the most urgent first; empty when nothing waits
     Index("deliveries_due", "provider", "priority", "due_at", where="state = 'pending'"),
+    # the same by share, so that they take turns
+    Index("deliveries_turns", "provider", "priority", "share", "due_at", where="state = 'pending'"),
     # what waits to be decided again
     Index("deliveries_deferred", "due_at", where="state = 'deferred'"),
     # the items of a digest
