@@ -133,11 +133,14 @@ class Board:
 
     async def refresh(self) -> None:
         """Reads how all of them stand, and their figures."""
+        before = dict(self._states)
         rows = await self._db.read(lambda tx: tx.fetch(_READ))
         states = {name: ProviderState(name) for name in self._providers}
         for row in rows:
             if row["name"] in states:
                 states[row["name"]] = ProviderState(row[0], ProviderStanding(row[1]), *list(row)[2:])
+        # What this process changed while it read is newer than what it read.
+        states.update((name, state) for name, state in self._states.items() if state is not before[name])
         if any(_routed_by(states[name]) != _routed_by(state) for name, state in self._states.items()):
             self.version += 1
         self._states = states
@@ -151,7 +154,7 @@ class Board:
     async def judge(self) -> None:
         """Demotes those whose figures have fallen too low."""
         now = self._clock.now()
-        for name, state in self._states.items():
+        for name, state in tuple(self._states.items()):
             health = self._health.get(name, NOBODY)
             if not self.is_demoted(name) and is_ill(health, self._policy):
                 await self._switch(state, demoted(state, health, self._policy, now), health, now)
@@ -224,8 +227,7 @@ class Board:
         """Leaves a provider alone until then, in all workers."""
         if not self._providers[provider].throttles_as_one or until <= self._states[provider].paused_until:
             return
-        self._states[provider] = self._states[provider]._replace(paused_until=until)
-        self.version += 1
+        self._pause(provider, until)
 
         async def work(tx: Tx) -> None:
             await tx.insert_missing(tables.provider_states, _COLUMNS, [tuple(ProviderState(provider))])
@@ -236,3 +238,9 @@ class Board:
             )
 
         await self._db.write(work, Lane.OUTCOMES)
+        self._pause(provider, until)  # again: what was read meanwhile didn't know of it
+
+    def _pause(self, provider: str, until: int) -> None:
+        if until > self._states[provider].paused_until:
+            self._states[provider] = self._states[provider]._replace(paused_until=until)
+            self.version += 1

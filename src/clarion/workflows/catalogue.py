@@ -49,6 +49,9 @@ class Catalogue:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._versions: dict[tuple[int, str, int], StoredVersion] = {}
+        #: Versions that somebody came across before `refresh`. On SQLite transactions run in threads of their own, and
+        #: what isn't among `_versions` yet has to come to be current.
+        self._early: dict[tuple[int, str, int], StoredVersion] = {}
         self._current: dict[int, dict[str, StoredVersion]] = {}
         self._by_type: dict[int, dict[str, tuple[Workflow, ...]]] = {}
 
@@ -73,7 +76,7 @@ class Catalogue:
         for row in rows:
             name = (row["project"], row["key"], row["version"])
             if name not in self._versions:
-                self._versions[name] = _stored(row)
+                self._versions[name] = self._early.pop(name, None) or _stored(row)
                 touched.add(row["project"])
         for project in touched:
             self._index(project)
@@ -109,7 +112,8 @@ class Catalogue:
 
     async def version(self, tx: Tx, project: int, key: str, version: int) -> Workflow:
         """One version, from memory or (made by another process a moment ago) from the database."""
-        found = self._versions.get((project, key, version))
+        name = (project, key, version)
+        found = self._versions.get(name) or self._early.get(name)
         if found is None:
             rows = await tx.fetch(
                 "SELECT * FROM workflow_versions WHERE project = :project AND key = :key AND version = :version",
@@ -117,7 +121,7 @@ class Catalogue:
             )  # fmt: skip
             if not rows:
                 raise NotFound(f"workflow {key!r} has no version {version}")
-            found = self._versions[project, key, version] = _stored(rows[0])
+            found = self._early[name] = _stored(rows[0])
         return found.workflow
 
     async def store(self, tx: Tx, command: StoreWorkflows) -> list[StoredVersion]:
