@@ -182,6 +182,6 @@ class PostgresDatabase(Database):
         return await self.read(lambda tx: count(tx, pooled=self._pool.shared))
 
     async def close(self) -> None:
-        for held in self._locks.values():
+        for held in tuple(self._locks.values()):
             await held.release()
         await self._pool.close()

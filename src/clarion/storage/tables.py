@@ -293,18 +293,15 @@ deliveries = Table(
     Index("deliveries_due", "provider", "priority", "due_at", where="state = 'pending'"),
     # the same by share, so that they take turns
     Index("deliveries_turns", "provider", "priority", "share", "due_at", where="state = 'pending'"),
-    # what waits to be decided again
-    Index("deliveries_deferred", "due_at", where="state = 'deferred'"),
+    Index("deliveries_deferred", "due_at", where="state = 'deferred'"),  # what waits to be decided again
     # the items of a digest
     Index("deliveries_gathered", "project", "bucket_id", where="bucket_id IS NOT NULL"),
-    # what nobody knows the outcome of
-    Index("deliveries_unknown", "settled_at", where="state = 'unknown'"),
+    Index("deliveries_unknown", "settled_at", where="state = 'unknown'"),  # what nobody knows the outcome of
     # what goes to the next provider unless a receipt comes
     Index("deliveries_unheard", "due_at", where="state = 'sent' AND due_at IS NOT NULL"),
     # what a receipt without our own id is about
     Index("deliveries_reference", "provider", "reference", where="reference IS NOT NULL"),
-    # what the dead were sending
-    Index("deliveries_leased", "lease", where="state = 'sending'"),
+    Index("deliveries_leased", "lease", where="state = 'sending'"),  # what the dead were sending
     by_time="id",
 )
 
