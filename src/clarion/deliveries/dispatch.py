@@ -17,6 +17,7 @@ from clarion import meters
 from clarion.clock import Clock, monotonic
 from clarion.deliveries.carry import deliver
 from clarion.deliveries.claim import Claimed, Claims, Key, claim, let_go, send_back, slots_of
+from clarion.deliveries.evenly import Evenly
 from clarion.deliveries.interface import Provider, Report
 from clarion.deliveries.line import Line
 from clarion.deliveries.outcomes import Attempt, Outcomes
@@ -76,6 +77,7 @@ class Dispatcher:
         self._in_flight: dict[str, set[Key]] = {name: set() for name in providers}
         self._claiming = {name: asyncio.Lock() for name in providers}
         self._lines = {name: Line({}) for name in providers}
+        self._evenly = {name: Evenly(int(most * SHARED_ROOM)) for name, most in self._most.items()}
         #: Providers of which this worker may hold what it doesn't have in flight: a claim is under way, or its answer
         #: got lost; something was dropped unsent.
         self._unheard: set[str] = set()
@@ -134,7 +136,8 @@ class Dispatcher:
             return 0
         if self._detour.wanted(provider) and (moved := await self._detour.leave(provider)):
             return moved
-        burst = self._pace.burst(provider)
+        burst, evenly = self._pace.burst(provider), self._evenly[provider]
+        shared = min(shared, evenly.most(monotonic()))
         rooms = {p: min(free if p in URGENT else shared, burst) for p in hints}
         began, line = monotonic(), self._lines[provider]
         self._hints[provider] = set()  # hints that come from now on are about what this claim may not see
@@ -149,6 +152,9 @@ class Dispatcher:
             self._hints[provider] |= hints
             raise
         self._hints[provider] |= claims.more
+        evenly.begin(sum(c.priority not in URGENT for c in claims.taken))
+        if claims.more and (pause := evenly.wait()) > 0:
+            asyncio.get_running_loop().call_later(pause, self._bells.get(provider, lambda: None))
         if claims.stale:
             await self._detour.announce([Job(REVIEW, Priority.normal)])
         if claims.taken:
@@ -252,7 +258,13 @@ class Dispatcher:
         if at > now:
             await asyncio.sleep((at - now) / 1000)
         if self._lease.holds(lease):
-            await deliver(provider, messages, max(at, now), report)
+            began, evenly = monotonic(), self._evenly[provider.name]
+
+            def answered(delivery: Id, outcome: Outcome) -> None:
+                evenly.answered(monotonic() - began)
+                report(delivery, outcome)
+
+            await deliver(provider, messages, max(at, now), answered)
         else:
             drop(messages)
 
