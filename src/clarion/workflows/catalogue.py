@@ -76,7 +76,8 @@ class Catalogue:
         for row in rows:
             name = (row["project"], row["key"], row["version"])
             if name not in self._versions:
-                self._versions[name] = self._early.pop(name, None) or _stored(row)
+                self._versions[name] = _stored(row)
+                self._early.pop(name, None)
                 touched.add(row["project"])
         for project in touched:
             self._index(project)
