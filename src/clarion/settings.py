@@ -51,6 +51,8 @@ class Api(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     burst: int
     open_docs: bool
     inbox_origins: tuple[str, ...]
+    unknown_per_address: int
+    streams_per_token: int
 
 
 class Log(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -248,6 +250,8 @@ def _check(settings: Settings) -> None:
         raise Misconfigured(f"engine is {settings.engine!r}: write embedded or celery")
     if settings.engine == "celery":
         _check_celery(settings)
+    if settings.api.unknown_per_address < 1 or settings.api.streams_per_token < 1:
+        raise Misconfigured("[api] unknown_per_address and streams_per_token are 1 or more")
     if settings.workers.processes < 0 or settings.workers.visibility_timeout_seconds < 1:
         raise Misconfigured("[workers] processes is 0 or more, visibility_timeout_seconds 1 or more")
     if settings.database.pool_size < 1:

@@ -41,6 +41,7 @@ class Server:
     ) -> None:
         self.folder, self.port = folder, free_port()
         self.most_bytes: int | None = None  #: the largest file that the process may write
+        self.most_files: int | None = None  #: the files that it may have open
         (folder / "workflows").mkdir(parents=True)
         for name, text in workflows.items():
             (folder / "workflows" / f"{name}.yaml").write_text(text)
@@ -60,8 +61,8 @@ class Server:
         """Returns when it is ready."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*_bounded(self.most_bytes), CLARION, "serve"], cwd=self.folder, env=self.environment, stdout=log,
-                stderr=log, start_new_session=True,
+                [*_bounded(self.most_bytes, self.most_files), CLARION, "serve"], cwd=self.folder,
+                env=self.environment, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         deadline = time.monotonic() + 60
         while self.call("GET", "/readyz").status != 200:
@@ -133,11 +134,11 @@ class Server:
             cursor = f"&cursor={page.body['next']}"
 
 
-def _bounded(most_bytes: int | None) -> list[str]:
-    """A command before the command: writes beyond the limit fail, as on a full disk."""
-    if most_bytes is None:
-        return []
-    return ["bash", "-c", f'trap "" XFSZ; ulimit -S -f {most_bytes // 1024}; exec "$0" "$@"']
+def _bounded(most_bytes: int | None, most_files: int | None) -> list[str]:
+    """A command before the command: writes beyond the limit fail, as on a full disk; so does opening one file more."""
+    limits = [] if most_bytes is None else ['trap "" XFSZ', f"ulimit -S -f {most_bytes // 1024}"]
+    limits += [] if most_files is None else [f"ulimit -n {most_files}"]
+    return ["bash", "-c", "; ".join([*limits, 'exec "$0" "$@"'])] if limits else []
 
 
 def _answer(status: int, content: bytes, kind: str) -> Answer:

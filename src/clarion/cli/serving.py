@@ -14,7 +14,6 @@ from typing import Annotated
 
 import typer
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from clarion.bootstrap import Clarion, settle
 from clarion.cli.context import Context
@@ -28,6 +27,8 @@ STOP_PATIENCE = 5  #: s that open requests have at a stop, before the engine's o
 #: s that an idle connection is kept: longer than load balancers keep theirs (60 s is usual), or a request of theirs
 #: meets one that is being closed.
 KEEP_ALIVE = 75
+#: Bytes of a message over a WebSocket: what browsers say there is ignored.
+MOST_FRAME = 4096
 
 
 def add(app: typer.Typer) -> None:
@@ -125,16 +126,6 @@ async def _answer(settings: Settings, clarion: Clarion, sockets: list[socket.soc
         raise Misconfigured(f"couldn't start on {settings.host}:{settings.port}: the log above says why")
 
 
-class LeanConnection(HttpToolsProtocol):
-    """A connection that keeps nothing of the last request while it waits for the next: of ten thousand, most wait."""
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if self.cycle.response_complete and not self.cycle.more_body:
-            self.cycle = self.scope = None  # type: ignore[assignment]  # as before the first request
-            self.headers = []
-
-
 class _Server(uvicorn.Server):
     """Asked to end, it lets those go who follow an inbox: uvicorn would wait for them."""
 
@@ -149,6 +140,7 @@ class _Server(uvicorn.Server):
 
 def _config(settings: Settings, clarion: Clarion) -> uvicorn.Config:
     from clarion.web.app import create_app  # half a second that other commands needn't wait
+    from clarion.web.connections import bounded
 
     config = uvicorn.Config(
         create_app(clarion),
@@ -162,7 +154,10 @@ def _config(settings: Settings, clarion: Clarion) -> uvicorn.Config:
         ssl_keyfile=settings.tls_key or None,
         server_header=False,
         backlog=4096,
-        http=LeanConnection,
+        http=bounded(settings.api.unknown_per_address),
+        ws_max_size=MOST_FRAME,
+        ws_max_queue=4,
+        ws_per_message_deflate=False,
     )
     if settings.tls_cert:
         config.load()

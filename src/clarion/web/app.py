@@ -18,6 +18,7 @@ from clarion.model.errors import Invalid, NotFound, Unavailable
 from clarion.web import problems
 from clarion.web.api import ROUTERS
 from clarion.web.api.events import HOT
+from clarion.web.api.stream import Streams
 from clarion.web.cors import PersonsOwnCors
 from clarion.web.metrics import Metrics
 from clarion.web.openapi import describe
@@ -75,6 +76,7 @@ def create_app(clarion: Clarion) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.clarion, app.state.ready, app.state.metrics = clarion, False, Metrics(clarion)
+    app.state.streams = Streams(clarion.settings.api.streams_per_token)
     app.add_middleware(PersonsOwnCors, origins=clarion.settings.api.inbox_origins)
     app.router.routes.extend(HOT.values())
     for router in ROUTERS:

@@ -9,13 +9,15 @@ never logged. What comes in goes out at once: nothing is buffered here, and a pr
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections import Counter
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, contextmanager
 from typing import Annotated, Final
 
 import msgspec
-from fastapi import Header, Query, WebSocket
+from fastapi import Header, Query, Request, WebSocket
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from clarion.bootstrap import Clarion
@@ -23,7 +25,7 @@ from clarion.inbox.live import Event, Place
 from clarion.model.errors import Invalid
 from clarion.security.tokens import Claims
 from clarion.web import received
-from clarion.web.access import App, Person, recipient
+from clarion.web.access import App, Person, recipient, token_of
 
 router = received.router("inbox")
 
@@ -31,20 +33,66 @@ router = received.router("inbox")
 COME_BACK: Final = 2_000
 #: Close code of a WebSocket whose token isn't valid (any more): 4000 to 4999 are the application's.
 NO_TOKEN: Final = 4401
+#: Close code of one that is too many for its token.
+TOO_MANY: Final = 4429
 
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _json = msgspec.json.Encoder().encode
 
 
+class TooManyStreams(Invalid):
+    """A token has as many streams as it may."""
+
+    status = 429
+
+    def __init__(self, most: int) -> None:
+        super().__init__("too_many_streams", f"a token has at most {most} streams open: close one first")
+
+
+class Streams:
+    """The streams of this process, counted by token: a browser needs one for each of its windows."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open: Counter[str] = Counter()
+
+    @contextmanager
+    def one(self, of: str) -> Generator[None]:
+        """Counts a stream while it is open. Raises TooManyStreams."""
+        if self._open[of] >= self._most:
+            raise TooManyStreams(self._most)
+        self._open[of] += 1
+        try:
+            yield
+        finally:
+            self._open[of] -= 1
+            if not self._open[of]:
+                del self._open[of]
+
+
+class _Counted(StreamingResponse):
+    """A stream that counts while it is open."""
+
+    streams: Streams
+    token: str
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self.streams.one(self.token):
+            await super().__call__(scope, receive, send)
+
+
 @router.get("/v1/inbox/stream", response_class=StreamingResponse)
 async def get_stream(
+    request: Request,
     app: App,
     person: Person,
     last_event_id: Annotated[str | None, Header(description="the `id` of the last event: nothing is missed")] = None,
     token: Annotated[str | None, Query(description="the recipient token, where no header can be set")] = None,
 ) -> StreamingResponse:
     """The inbox as it changes, as Server-Sent Events: `notification`, `updated`, `counts`, `reset`."""
-    return StreamingResponse(_lines(app, person, last_event_id), media_type="text/event-stream", headers=_HEADERS)
+    stream = _Counted(_lines(app, person, last_event_id), media_type="text/event-stream", headers=_HEADERS)
+    stream.streams, stream.token = request.app.state.streams, token_of(request)
+    return stream
 
 
 async def _lines(app: Clarion, person: Claims, last: str | None) -> AsyncGenerator[bytes]:
@@ -73,19 +121,32 @@ async def _events(app: Clarion, person: Claims, last: str | None) -> AsyncGenera
 async def stream_over_websocket(socket: WebSocket) -> None:
     """Messages `{"event", "id", "data"}`; `?last_event_id=` stands for the header. What the browser says is ignored."""
     app: Clarion = socket.app.state.clarion
+    streams: Streams = socket.app.state.streams
     try:
         person = await recipient(socket)
-    except Invalid as error:
-        await socket.accept()
-        await socket.close(NO_TOKEN, error.code)
-        return
-    await socket.accept()
-    try:
-        async with aclosing(_events(app, person, socket.query_params.get("last_event_id"))) as events:
-            async for event in events:
-                if event.name is not None:
-                    said = {"event": event.name, "id": str(event.place), "data": event.data}
-                    await socket.send_text(_json(said).decode())
+        with streams.one(token_of(socket)):
+            await socket.accept()
+            await _tell(socket, app, person)
         await socket.close(NO_TOKEN, "expired_token")
+    except Invalid as error:
+        await _refuse(socket, streams, error)
     except WebSocketDisconnect:
         pass  # it went away
+
+
+async def _tell(socket: WebSocket, app: Clarion, person: Claims) -> None:
+    async with aclosing(_events(app, person, socket.query_params.get("last_event_id"))) as events:
+        async for event in events:
+            if event.name is not None:
+                said = {"event": event.name, "id": str(event.place), "data": event.data}
+                await socket.send_text(_json(said).decode())
+
+
+async def _refuse(socket: WebSocket, streams: Streams, error: Invalid) -> None:
+    """Says why by a close code, which is all that a browser shows; not to crowds, for whom the handshake fails."""
+    try:
+        with streams.one(f"refused: {socket.client and socket.client.host}"):
+            await socket.accept()
+            await socket.close(TOO_MANY if error.status == 429 else NO_TOKEN, error.code)
+    except TooManyStreams:
+        await socket.close()
