@@ -378,6 +378,7 @@ class Clarion:
         for provider in self.providers.values():
             await provider.aclose()
         await self.http.aclose()
+        await self.api_rates.close()
         await self.limits.close()
         await self.db.close()
 

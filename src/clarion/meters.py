@@ -26,6 +26,7 @@ CONNECTIONS = Gauge("clarion_database_connections", "Connections to PostgreSQL t
 POOL_SIZE = Gauge("clarion_database_pool_size", "Connections that this process's pool may hold")
 SHORT = Gauge("clarion_database_waiting", "1: this process waits for a connection to PostgreSQL and gets none")
 REFUSED = Counter("clarion_database_connections_refused", "Times that no connection to PostgreSQL came")
+AWAY = Gauge("clarion_store_away", "1: doesn't answer and isn't asked (decisions wait for `limits`)", ["store"])
 
 STAGES = ("accept", "decide", "claim", "record", "project")
 

@@ -12,12 +12,16 @@ import logging
 import os
 import sys
 import threading
+import time
 from typing import Any
 
 import structlog
 from celery import Celery, signals
+from celery.worker import state
+from kombu.asynchronous import set_event_loop
 
 from clarion.bootstrap import Clarion, settle
+from clarion.clock import monotonic
 from clarion.engine.celery.app import THREADS, add_tasks, all_queues, make_app
 from clarion.engine.celery.engines import WorkerEngine
 from clarion.engine.celery.loop import LoopThread
@@ -29,6 +33,8 @@ log = structlog.get_logger("clarion.worker")
 
 #: s that Celery has to end its consumer: with a broker that was away in between it may hang.
 CONSUMER_ENDS = 10.0
+#: s before a consumer that ended by itself begins again; more when it ends at once, again and again.
+PAUSE, LONGEST_PAUSE = 0.2, 5.0
 #: s that a task waits for its round; then the message is done: the lane goes on without it.
 PATIENCE = 30.0
 
@@ -49,6 +55,7 @@ class WorkerProcess:
         self._loop: LoopThread | None = None
         self._clarion: Clarion | None = None
         self._ending = threading.Lock()
+        self._asked_to_end = False
         add_tasks(self.app, self.take)
         for chatty in ("celery.worker.strategy", "celery.app.trace"):  # two lines a task
             logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -59,8 +66,28 @@ class WorkerProcess:
         signals.worker_process_shutdown.connect(self._child_ends)
 
     def run(self) -> int:
-        """Works until it is asked to stop; the exit status."""
+        """Works until it is asked to stop; the exit status.
+
+        Celery's consumer may fall over its broker's end. It is no more than an ear for hints: another one begins, and
+        the loop behind it, with all that is in flight, goes on as if nothing had happened.
+        """
         self.start()
+        pause = PAUSE
+        try:
+            while True:
+                began = monotonic()
+                status = self._consume()
+                if self._asked_to_end:
+                    return status
+                pause = PAUSE if monotonic() - began > LONGEST_PAUSE else min(LONGEST_PAUSE, 2 * pause)
+                log.warning("the consumer of hints ended by itself and begins again", status=status, pause=pause)
+                self._rest(pause)
+        finally:
+            self.stop()
+
+    def _consume(self) -> int:
+        """Runs Celery's consumer to its end; its exit status."""
+        _forget_the_last_consumer()
         try:
             worker = self.app.Worker(
                 pool="threads", concurrency=THREADS, queues=self.queues, hostname=f"clarion-{os.getpid()}@%h",
@@ -68,8 +95,14 @@ class WorkerProcess:
             )  # fmt: skip
             worker.start()
             return int(worker.exitcode or 0)
-        finally:
-            self.stop()
+        except Exception as error:  # whatever it fell over, also on its way out
+            log.error("the consumer of hints failed", error=type(error).__name__, exc_info=error)
+            return 1
+
+    def _rest(self, seconds: float) -> None:
+        until = monotonic() + seconds
+        while not self._asked_to_end and monotonic() < until:
+            time.sleep(0.1)  # noqa: TID251  # the main thread, which has nothing else to do
 
     def start(self) -> None:
         """Opens the application on a loop of its own, and starts to work. Again is harmless."""
@@ -120,6 +153,7 @@ class WorkerProcess:
             self.start()
 
     def _worker_ends(self, **_: Any) -> None:
+        self._asked_to_end = True
         if self._loop is None:  # the parent of prefork children, which end by themselves
             return
         timer = threading.Timer(CONSUMER_ENDS, self._leave)
@@ -137,6 +171,12 @@ class WorkerProcess:
 
     def _child_ends(self, **_: Any) -> None:
         self.stop()
+
+
+def _forget_the_last_consumer() -> None:
+    """What Celery and kombu keep for the whole process. Unanswered hints go to somebody else in time."""
+    state.reset_state()
+    set_event_loop(None)
 
 
 def _leave_logging_alone(**_: Any) -> None:

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from clarion.limits import breaker
 from clarion.limits.embedded import EmbeddedLimits
 from clarion.limits.interface import Allowed
-from clarion.limits.rates import ApiRates
+from clarion.limits.rates import LOOK, ApiRates
 from clarion.limits.redis import RedisLimits
 from clarion.model.errors import Unavailable
 from clarion.storage import open_database
 from clarion.testing.limits import NOW, someone
+from tests.waiting import in_time
 
 
 class Counting(EmbeddedLimits):
@@ -104,14 +106,44 @@ async def test_while_the_store_is_away_each_process_limits_by_itself() -> None:
     # When more come than may
     answers = [await rates.allow("a", NOW) for _ in range(7)]
 
-    # Then those over the burst are refused, and the store was bothered once
+    # Then those over the burst are refused, and no request bothered the store but the first
     assert [a.granted for a in answers] == [1] * 5 + [0] * 2
-    assert len(store.calls) == 1
+    assert store.calls[0] == {"a": 1}
+    assert all(call == {LOOK: 1} for call in store.calls[1:])
 
-    # And a second later it is asked again
+    # And when it is back it is asked again, by no request
     store.away = False
+    assert await in_time(lambda: rates._breaker.problem is None)
+    store.calls.clear()
     assert (await rates.allow("a", NOW + 1_000)).granted
-    assert len(store.calls) == 2
+    assert store.calls == [{"a": 1}]
+    await rates.close()
+
+
+async def test_a_store_that_is_late_is_left_alone_until_it_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a store that takes its time
+    monkeypatch.setattr(breaker, "PAUSE", 0.01)
+    store = Counting()
+    rates, late = over_a_wire(store), asyncio.Event()
+
+    async def slowly(wanted: Mapping[str, int], rate: float, burst: float, now: int) -> dict[str, Allowed]:
+        store.calls.append(dict(wanted))
+        if not late.is_set():
+            await asyncio.sleep(10 if LOOK not in wanted else 0.06)
+        return await EmbeddedLimits.allow(store, wanted, rate, burst, now)
+
+    monkeypatch.setattr(store, "allow", slowly)
+    # When requests come, then only the first waits for it, and looks that are answered late change nothing
+    async with asyncio.timeout(5):
+        for _ in range(5):
+            assert (await rates.allow("a", NOW)).granted
+    assert await in_time(lambda: len(store.calls) >= 4)
+    assert rates._breaker.problem is not None
+    assert [call for call in store.calls if LOOK not in call] == [{"a": 1}]
+    # And a quick one does
+    late.set()
+    assert await in_time(lambda: rates._breaker.problem is None)
+    await rates.close()
 
 
 async def test_a_request_that_goes_away_takes_no_other_with_it() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,8 +10,9 @@ from pathlib import Path
 import pytest
 import redis.asyncio as raw
 
-from clarion.clock import DAY, HOUR, MINUTE, SECOND
+from clarion.clock import DAY, HOUR, MINUTE, SECOND, monotonic
 from clarion.limits.interface import Missed
+from clarion.limits.rates import ApiRates
 from clarion.limits.redis import RedisLimits
 from clarion.model.decision import Counter, SlotRequest
 from clarion.model.errors import Unavailable
@@ -18,6 +21,7 @@ from clarion.storage import Database, Tx, open_database
 from clarion.testing.limits import NOW, LimitsContract, Worker, cap, owner, someone
 from clarion.testing.limits_shared import SharedContract
 from tests.servers import Valkey, free_port
+from tests.waiting import in_time
 
 
 class Truth:
@@ -315,7 +319,8 @@ async def test_a_restart_from_an_old_snapshot_is_noticed(database: Database, tru
     redis.start()
     async with raw.Redis.from_url(redis.url) as server:
         for key, value in kept.items():
-            await server.restore(key, 0, value or b"")
+            await server.restore(key, 0, value or b"", replace=True)
+    await is_back(store)
     # Then
     assert not (await worker.reserve([three], NOW + MINUTE))[three.owner].granted
     await store.close()
@@ -361,9 +366,124 @@ async def test_installations_that_share_a_redis_do_not_see_each_other(
 # --- the connection ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_redis_that_is_not_there_is_unavailable(database: Database, truth: Truth) -> None:
+async def is_back(store: RedisLimits) -> None:
+    """Waits until it is asked again."""
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(Unavailable):
+                return await store.check()
+            await asyncio.sleep(0.05)
+
+
+async def test_a_redis_that_is_not_there_yet_is_unavailable_and_no_reason_not_to_start(
+    database: Database, truth: Truth, tmp_path: Path
+) -> None:
+    # Given
+    redis = Valkey(tmp_path / "valkey")
+    redis.port = free_port()
+    store = await RedisLimits.connect(redis.url, database, truth.load)
+    request = SlotRequest(owner(1), (cap(someone(), 1),))
     with pytest.raises(Unavailable, match="Redis can't take it now"):
-        await RedisLimits.connect(f"redis://127.0.0.1:{free_port()}/0", database, truth.load)
+        await store.reserve([request], NOW)
+    # When
+    redis.start()
+    # Then
+    await is_back(store)
+    assert (await store.reserve([request], NOW))[request.owner].granted
+    await store.close()
+    redis.kill()
+
+
+@pytest.fixture
+async def own(database: Database, truth: Truth, tmp_path: Path) -> AsyncIterator[tuple[Valkey, RedisLimits]]:
+    """A Redis that may be broken."""
+    redis = Valkey(tmp_path / "valkey")
+    redis.start()
+    store = await RedisLimits.connect(redis.url, database, truth.load)
+    yield redis, store
+    await store.close()
+    redis.kill()
+
+
+def _paused(redis: Valkey) -> None:
+    assert redis.process is not None
+    redis.process.send_signal(signal.SIGSTOP)
+
+
+def _goes_on(redis: Valkey) -> None:
+    assert redis.process is not None
+    redis.process.send_signal(signal.SIGCONT)
+
+
+async def test_a_silent_redis_costs_an_api_request_next_to_nothing_and_is_asked_again_when_it_speaks(
+    own: tuple[Valkey, RedisLimits],
+) -> None:
+    # Given the rates of an API process, and a Redis that falls silent
+    redis, store = own
+    rates, key = ApiRates(store, 1, 5), someone()
+    assert (await rates.allow(key, NOW)).granted
+    _paused(redis)
+
+    # When requests come, then what they wait for is the event loop's business: the bound is far under a time-out's
+    began = monotonic()
+    answers = [await rates.allow(key, NOW) for _ in range(7)]
+    assert monotonic() - began < 1.0
+
+    # And the process's own bucket answers
+    assert [a.granted for a in answers] == [1] * 5 + [0] * 2
+    assert rates._breaker.problem is not None
+
+    # And once it speaks, it is asked again, without a request to try it
+    _goes_on(redis)
+    assert await in_time(lambda: rates._breaker.problem is None)
+    await rates.close()
+
+
+async def test_while_redis_is_silent_decisions_are_told_so_at_once_but_the_first(
+    own: tuple[Valkey, RedisLimits], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a store with little patience
+    redis, store = own
+    monkeypatch.setattr(store._breaker, "_patience", 0.2)
+    monkeypatch.setattr("clarion.limits.redis.PATIENCE", 0.2)
+    _paused(redis)
+    requests = [SlotRequest(owner(n), (cap(someone(), 1),)) for n in range(100)]
+
+    # When a hundred decide at once, more than there are connections, then all are refused together
+    began = monotonic()
+    answers = await asyncio.gather(
+        *(store._decide("reserve", [r], NOW) for r in requests), return_exceptions=True
+    )  # fmt: skip
+    assert {type(a) for a in answers} == {Unavailable}
+    with pytest.raises(Unavailable):
+        await store.reserve(requests, NOW)
+    assert monotonic() - began < 4.0
+    # And slots that aren't given back are no error: they count a while longer
+    await store.release(requests)
+
+    # And afterwards the caps are as exact as ever
+    _goes_on(redis)
+    await is_back(store)
+    assert (await store.reserve(requests[:1], NOW))[requests[0].owner].granted
+
+
+async def test_a_redis_that_refuses_to_write_is_away_until_it_writes(own: tuple[Valkey, RedisLimits]) -> None:
+    # Given
+    redis, store = own
+    await store.reserve([SlotRequest(owner(0), (cap(someone(), 1),))], NOW)
+    async with raw.Redis.from_url(redis.url) as server:
+        for name, ill, well in (("maxmemory", "1", "0"), ("min-replicas-to-write", "1", "0")):
+            request = SlotRequest(owner(name), (cap(someone(), 1),))
+            # When its memory is full, or its replicas are gone
+            await server.config_set(name, ill)
+            with pytest.raises(Unavailable, match=r"OutOfMemory|NOREPLICAS"):
+                await store.reserve([request], NOW)
+            with pytest.raises(Unavailable):
+                await store.check()
+            # Then it is asked again when it takes something again
+            await server.config_set(name, well)
+            await is_back(store)
+            assert (await store.reserve([request], NOW))[request.owner].granted
 
 
 async def test_a_cut_connection_is_opened_again_without_anybody_noticing(

@@ -40,7 +40,7 @@ LEAST_CLAIM = 8
 #: Batches that one round moves away from a demoted provider at most; its own claims move more.
 MOST_MOVES = 10
 #: Takes back messages that must not be sent.
-Drop = Callable[[Sequence[Message]], None]
+Drop = Callable[[Sequence[Message], str], None]
 URGENT = (int(Priority.critical), int(Priority.high))
 
 
@@ -220,8 +220,8 @@ class Dispatcher:
             if c is not None:
                 self._outcomes.report(self._attempt(c, outcome, started, ready.get(delivery), probe), lease)
 
-        def drop(messages: Sequence[Message]) -> None:
-            self._drop(provider.name, [c for m in messages if (c := left.pop(m.delivery_id, None)) is not None])
+        def drop(messages: Sequence[Message], why: str) -> None:
+            self._drop(provider.name, [c for m in messages if (c := left.pop(m.delivery_id, None)) is not None], why)
 
         ready: dict[Id, Ready] = {}
         try:
@@ -234,7 +234,11 @@ class Dispatcher:
             ready = await self._renderer.ready(list(left.values()), started)
             self._refuse_broken(ready, report)
             messages = [r.message for r in ready.values() if r.message is not None]
-            parts = await self._pace.parts(provider.name, messages, self._clock.now())
+            try:
+                parts = await self._pace.parts(provider.name, messages, self._clock.now())
+            except Unavailable as error:  # nobody gives turns now, which is no attempt and no fault of the provider's
+                drop(messages, str(error))
+                parts = []
             await asyncio.gather(*(self._deliver_at(provider, at, part, report, lease, drop) for at, part in parts))
         except Exception as error:  # before the first send: nothing has left
             log.error("sending failed", provider=provider.name, error=type(error).__name__, exc_info=error)
@@ -266,11 +270,11 @@ class Dispatcher:
 
             await deliver(provider, messages, max(at, now), answered)
         else:
-            drop(messages)
+            drop(messages, "this worker's lease ran out")
 
-    def _drop(self, provider: str, claimed: Sequence[Claimed]) -> None:
-        """They aren't sent: the lease may be declared over. If it wasn't, the next claim gives them back."""
-        log.warning("not sent: this worker's lease ran out", provider=provider, count=len(claimed))
+    def _drop(self, provider: str, claimed: Sequence[Claimed], why: str) -> None:
+        """They aren't sent. The next claim gives them back, if the lease isn't declared over until then."""
+        log.warning("not sent", provider=provider, count=len(claimed), why=why)
         self._dropped.add(provider)
         self._give_room(claimed)
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from clarion.clock import SECOND
 from clarion.deliveries.board import Board
 from clarion.limits.interface import LimitsStore
 from clarion.model.delivery import Message
+from clarion.model.errors import Unavailable
 
 #: A burst is what a tenth of a second allows.
 BURST = 0.1
+#: ms for which nothing is claimed for a provider whose turns nobody can give.
+AWAY = SECOND
 
 
 class Pace:
@@ -33,11 +37,15 @@ class Pace:
         return 1_000_000 if rate is None else max(1, int(rate * BURST))
 
     async def parts(self, provider: str, messages: Sequence[Message], now: int) -> list[tuple[int, list[Message]]]:
-        """The messages with the instants (ms) of their turns."""
+        """The messages with the instants (ms) of their turns. Raises Unavailable: then claims wait for a while."""
         rate = self._rates.get(provider)
         if rate is None or not messages:
             return [(now, list(messages))]
-        instants = await self.limits.take(f"rate:{provider}", len(messages), rate, max(1.0, rate * BURST), now)
+        try:
+            instants = await self.limits.take(f"rate:{provider}", len(messages), rate, max(1.0, rate * BURST), now)
+        except Unavailable:
+            self._busy_until[provider] = now + AWAY
+            raise
         self._busy_until[provider] = instants[-1]
         parts: dict[int, list[Message]] = defaultdict(list)
         for at, message in zip(instants, messages, strict=True):

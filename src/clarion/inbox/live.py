@@ -25,6 +25,7 @@ from clarion.inbox import feed
 from clarion.inbox.boxes import Box
 from clarion.inbox.feed import Counts, Item, Stand, shown
 from clarion.limits.interface import LimitsStore, Missed, Subscription
+from clarion.limits.live import Listener
 from clarion.model.errors import Unavailable
 from clarion.model.ids import Id
 from clarion.storage import Database, Tx
@@ -33,6 +34,10 @@ log = structlog.get_logger("clarion.inbox")
 
 #: s of silence after which a follower looks by itself, and its line shows that it is alive.
 QUIET: Final = 20.0
+#: s between looks of a follower whose nudges can't reach it.
+RETRY: Final = 3.0
+#: Nudges that wait for the store, at most.
+MOST_UNTOLD: Final = 10_000
 #: Missed arrivals that are told one by one; whoever was away for longer reads the inbox anew.
 MOST_MISSED: Final = 100
 #: Followers that one reading serves.
@@ -92,21 +97,34 @@ class LiveInboxes:
         self._db, self._vault, self._limits, self._clock = db, vault, limits, clock
         self._looking: asyncio.Task[None] | None = None
         self._waiting: list[_Look] = []
+        self._telling: asyncio.Task[None] | None = None
+        self._untold: list[tuple[str, bytes]] = []
         self._open: set[Subscription] = set()
         self._ended = False
 
     async def nudge(self, project: int, nudges: Mapping[str, Nudge]) -> None:
-        """Tells those who follow these people's inboxes, after the commit. Failing to delays, and loses nothing."""
-        try:
-            await self._limits.publish([(_channel(project, who), _encode(nudge)) for who, nudge in nudges.items()])
-        except Unavailable as error:
-            log.warning("live inboxes aren't told; they will look by themselves", error=str(error))
+        """Tells those who follow these people's inboxes, after the commit. Failing to delays, and loses nothing.
+
+        Nobody waits for the store: what comes meanwhile goes out together, and of too much the rest is dropped.
+        """
+        room = MOST_UNTOLD - len(self._untold)
+        self._untold += [(_channel(project, who), _encode(nudge)) for who, nudge in nudges.items()][:room]
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._tell())
+
+    async def _tell(self) -> None:
+        while self._untold:
+            untold, self._untold = self._untold, []
+            try:
+                await self._limits.publish(untold)
+            except Unavailable as error:
+                log.warning("live inboxes aren't told; they will look by themselves", error=str(error))
 
     async def follow(self, project: int, recipient: str, after: Place | None) -> AsyncGenerator[Event]:
         """What happens in an inbox, from `after` on (None: from now on), until `end`."""
         here = after
         while not self._ended:
-            nudges = await self._limits.subscribe(_channel(project, recipient))
+            nudges = await self._subscribed(project, recipient)
             self._open.add(nudges)
             try:
                 async with aclosing(self._followed(project, recipient, here, nudges)) as events:
@@ -118,6 +136,15 @@ class LiveInboxes:
             finally:
                 self._open.discard(nudges)
                 await nudges.close()
+
+    async def _subscribed(self, project: int, recipient: str) -> Subscription:
+        """A line to the store; while there is none, one that tells nothing, and after a while to ask again."""
+        try:
+            return await self._limits.subscribe(_channel(project, recipient))
+        except Unavailable:
+            silent = Listener(lambda _: None)
+            asyncio.get_running_loop().call_later(RETRY, silent.interrupt)
+            return silent
 
     def end(self) -> None:
         """Lets all followers go: the process is about to end."""

@@ -127,6 +127,9 @@ class EmbeddedLimits:
     async def subscribe(self, channel: str) -> Listener:
         return self._audience.join(channel)
 
+    async def check(self) -> None:
+        """It is here as long as this process is."""
+
     async def close(self) -> None:
         self._audience.interrupt()
 

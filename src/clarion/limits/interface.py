@@ -137,5 +137,8 @@ class LimitsStore(Protocol):
     async def subscribe(self, channel: str) -> Subscription:
         """Listens to a channel; answers once nothing published from now on can pass by unseen."""
 
+    async def check(self) -> None:
+        """Looks whether the store does its work now."""
+
     async def close(self) -> None:
         """Ends connections; subscriptions raise Missed."""

@@ -3,7 +3,8 @@
 Where many come together and many are allowed, a process takes some tokens more than it needs at once, and keeps them
 for those who come next. They are out of the bucket, and few: what passes is still what the bucket has given.
 
-While the store can't be reached, each process limits by itself: a lost Redis slows no request and lets no flood in.
+While the store doesn't answer at once, each process limits by itself: a Redis that is lost, slow or silent holds up no
+request for longer than `PATIENCE` and lets no flood in.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ import asyncio
 from collections.abc import Mapping
 
 from clarion.clock import SECOND
+from clarion.limits.breaker import Breaker
 from clarion.limits.embedded import EmbeddedLimits
 from clarion.limits.interface import Allowed, LimitsStore
 from clarion.model.errors import Unavailable
 
-#: ms for which a store that couldn't be reached isn't asked again.
-AWAY = SECOND
+#: s that requests wait for the store; after that, none does until it is as quick again.
+PATIENCE = 0.05
+#: The bucket from which the breaker takes a token to see how the store is.
+LOOK = "api:look"
 #: ms whose tokens a process keeps at most.
 AHEAD = 20
 #: Keys with tokens kept, at most; beyond them, what is left over is given up.
@@ -34,7 +38,7 @@ class ApiRates:
         self._kept: dict[str, int] = {}
         self._waiting: dict[str, list[asyncio.Future[Allowed]]] = {}
         self._asking: asyncio.Task[None] | None = None
-        self._away_until = 0
+        self._breaker = Breaker("api_rates", self._look, PATIENCE)
 
     async def allow(self, key: str, now: int) -> Allowed:
         """One token of the key's bucket, now or not at all."""
@@ -74,9 +78,14 @@ class ApiRates:
             self._kept.pop(key, None)
 
     async def _answers(self, wanted: Mapping[str, int], now: int) -> dict[str, Allowed]:
-        if now >= self._away_until:
-            try:
-                return await self._store.allow(wanted, self._rate, self._burst, now)
-            except Unavailable:
-                self._away_until = now + AWAY
-        return await self._local.allow(wanted, self._rate, self._burst, now)
+        try:
+            return await self._breaker.call(lambda: self._store.allow(wanted, self._rate, self._burst, now))
+        except Unavailable:
+            return await self._local.allow(wanted, self._rate, self._burst, now)
+
+    async def _look(self) -> None:
+        await self._store.allow({LOOK: 1}, self._rate, self._burst, 0)
+
+    async def close(self) -> None:
+        """Asks nobody any more."""
+        await self._breaker.end()

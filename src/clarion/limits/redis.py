@@ -6,6 +6,8 @@
   same one.
 - What Redis forgets is loaded again from SQL (`clarion.limits.epochs`). It must not forget single keys:
   `maxmemory-policy noeviction`.
+- What isn't answered in time opens a breaker (`clarion.limits.breaker`): until Redis takes a write again, nobody in
+  this process asks it. Decisions wait, since nothing else knows the caps.
 - One primary, with or without replicas that may take over. Not Redis Cluster: a batch's keys would lie on several
   nodes (a prefix in braces, `{clarion}:`, puts all on one, but this client doesn't follow its redirections).
 """
@@ -14,14 +16,16 @@ from __future__ import annotations
 
 import asyncio
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from hashlib import blake2b
 from importlib.resources import files
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+import structlog
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -29,6 +33,7 @@ from redis.backoff import NoBackoff
 
 from clarion.clock import DAY, SECOND
 from clarion.limits import buckets, caps, rolling
+from clarion.limits.breaker import Breaker
 from clarion.limits.caps import ALTERNATIVE_USED, counters_of, refusal
 from clarion.limits.epochs import Epoch, Epochs, holds
 from clarion.limits.interface import STEPS, Allowed, Grants, Health, LoadCold
@@ -41,6 +46,10 @@ from clarion.storage import Database, Tx
 
 __all__ = ["LoadCold", "RedisLimits"]
 
+T = TypeVar("T")
+
+log = structlog.get_logger("clarion.limits")
+
 _AWAY = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
@@ -48,6 +57,15 @@ _AWAY = (
     exceptions.ReadOnlyError,
     OSError,
 )
+#: First words of errors by which a server says that it can't just now: its disk is full, its primary away, a script of
+#: somebody else's runs. redis-py has no class of its own for them.
+_NOT_NOW = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "LOADING", "TRYAGAIN")
+#: s that a decision waits for an answer before the store counts as away.
+PATIENCE = 5.0
+#: s that a figure, a hint or what somebody waits for at a screen may take.
+SHORT = 1.0
+#: s that a look takes at most, its connection included.
+LOOK = 8.0
 #: How often a batch is tried again while the store's memory is being restored, 20 ms apart.
 TRIES = 50
 SLACK = 60 * SECOND
@@ -61,13 +79,12 @@ class _Script:
         self._sha: str | None = None
 
     async def __call__(self, client: Redis, keys: Sequence[bytes], *arguments: Any) -> Any:
-        with available():
-            try:
-                if self._sha is None:
-                    self._sha = await client.script_load(self._text)
-                return await client.evalsha(self._sha, len(keys), *keys, *arguments)
-            except exceptions.NoScriptError:
-                return await client.eval(self._text, len(keys), *keys, *arguments)
+        try:
+            if self._sha is None:
+                self._sha = await client.script_load(self._text)
+            return await client.evalsha(self._sha, len(keys), *keys, *arguments)
+        except exceptions.NoScriptError:
+            return await client.eval(self._text, len(keys), *keys, *arguments)
 
 
 @contextmanager
@@ -77,6 +94,10 @@ def available() -> Iterator[None]:
         yield
     except _AWAY as error:
         raise Unavailable(f"Redis can't take it now ({type(error).__name__})") from error
+    except exceptions.ResponseError as error:
+        if not str(error).startswith(_NOT_NOW):
+            raise
+        raise Unavailable(f"Redis can't take it now ({str(error).partition(' ')[0]})") from error
 
 
 class RedisLimits:
@@ -95,6 +116,7 @@ class RedisLimits:
         self._caps, self._begin, self._bucket = _Script("caps.lua"), _Script("epochs.lua"), _Script("buckets.lua")
         self._publish = _Script("publish.lua")
         self._live = RedisLive(client.connection_pool)
+        self._breaker = Breaker("limits", self._look, PATIENCE)
         self.callers_clock = False  #: token buckets by the callers' `now`, for tests with a simulated clock
 
     @classmethod
@@ -108,21 +130,51 @@ class RedisLimits:
         health_window: int = 60 * SECOND,
         connections: int = 16,
     ) -> RedisLimits:
-        """Opens the store of `database`'s installation. Raises Unavailable."""
+        """Opens the store of `database`'s installation. Redis itself may come later."""
         pool = BlockingConnectionPool.from_url(
             url,
             protocol=2,
             max_connections=connections,
-            timeout=10,
-            socket_timeout=5,
+            timeout=PATIENCE,
+            socket_timeout=PATIENCE,
             socket_connect_timeout=2,
-            retry=Retry(NoBackoff(), 1),
+            # Once more where the server has closed an idle connection; what is late doesn't get better by asking twice.
+            retry=Retry(NoBackoff(), 1, (exceptions.ConnectionError,)),
         )
-        client = Redis.from_pool(pool)
         epochs = Epochs(database)
+        store = cls(Redis.from_pool(pool), epochs, await epochs.present(), load_cold, prefix, health_window)
+        with suppress(Unavailable):  # the breaker says so
+            await store.check()
+        return store
+
+    # --- whether it is there ------------------------------------------------------------------------------------------
+
+    async def _ask(self, ask: Callable[[], Awaitable[T]], patience: float = PATIENCE) -> T:
+        """An answer of Redis, if it is there."""
+
+        async def asked() -> T:
+            with available():
+                return await ask()
+
+        return await self._breaker.call(asked, patience)
+
+    async def _look(self) -> None:
+        """A small write on a fresh connection: others may be dead without a word, and a full server answers pings."""
+        pool = self._client.connection_pool
         with available():
-            await client.ping()
-        return cls(client, epochs, await epochs.present(), load_cold, prefix, health_window)
+            if self._breaker.problem is not None:
+                await pool.disconnect(inuse_connections=False)
+            connection = pool.make_connection()  # type: ignore[no-untyped-call]
+            try:
+                async with asyncio.timeout(LOOK):
+                    await connection.connect()
+                    await connection.send_command("SET", self._prefix + b"look", b"", "EX", 60)
+                    await connection.read_response()
+            finally:
+                await connection.disconnect(nowait=True)
+
+    async def check(self) -> None:
+        await self._breaker.check()
 
     # --- caps ---------------------------------------------------------------------------------------------------------
 
@@ -139,7 +191,10 @@ class RedisLimits:
         await self._decide("touch", requests, now)
 
     async def release(self, requests: Sequence[SlotRequest], tx: Tx | None = None) -> None:
-        await self._decide("release", requests, 0)
+        try:
+            await self._decide("release", requests, 0)
+        except Unavailable as error:  # never later: by then the same owner may hold it for another send
+            log.warning("slots weren't given back: they count until their day is over", count=len(requests), why=error)
 
     async def standing(self, tx: Tx, grants: Grants) -> bool:
         if grants.epoch == 0 or await holds(tx, grants.epoch):  # 0: no caps were asked for
@@ -158,12 +213,15 @@ class RedisLimits:
             b"".join(rolling.mark(r.owner) for r in requests),
             _flat(requests, counters),
         )
+        patience = SHORT if mode in {"peek", "release"} else PATIENCE
         for _ in range(TRIES):
             if self._epoch is None:
                 self._epoch = await self._epochs.present()
             epoch = self._epoch
             keys = self._keys(epoch, counters)
-            status, payload = await self._caps(self._client, keys, epoch.number, *arguments)
+            status, payload = await self._ask(
+                partial(self._caps, self._client, keys, epoch.number, *arguments), patience
+            )
             if status == 0:
                 return Grants(_answers(requests, payload), epoch.number)
             if status == 1:
@@ -191,7 +249,7 @@ class RedisLimits:
             rolling.pack(rolling.Send(rolling.stamp(at), rolling.mark(owner)) for at, owner in known.get(counter, ()))
             for counter in counters
         ]
-        await self._caps(self._client, [self._marker(), *keys], epoch.number, "load", 0, 0, *packed)
+        await self._ask(partial(self._caps, self._client, [self._marker(), *keys], epoch.number, "load", 0, 0, *packed))
 
     async def _renewed(self, epoch: Epoch, seen: int, now: int | None) -> bool:
         """Redis holds `seen` (0: none), not `epoch`: follows the database, or begins a new one unless `now` is None."""
@@ -202,7 +260,7 @@ class RedisLimits:
             begun = await self._epochs.begin(present, seen)
             if begun is not None:
                 warm = 0 if begun.empty else (now + DAY + SLACK) // SECOND
-                await self._begin(self._client, [self._marker()], begun.number, warm)
+                await self._ask(partial(self._begin, self._client, [self._marker()], begun.number, warm))
                 self._epoch = begun
                 return True
             present = await self._epochs.present()
@@ -214,22 +272,22 @@ class RedisLimits:
 
     async def take(self, bucket: str, n: int, rate: float, burst: float, now: int) -> list[int]:
         pace = buckets.pace(rate, burst)
-        present, full_at = await self._ask(bucket, n, pace, "turns", now)
+        present, full_at = await self._tokens(bucket, n, pace, "turns", now)
         return buckets.turns(pace, n, full_at, present, now)
 
     async def allow(self, wanted: Mapping[str, int], rate: float, burst: float, now: int) -> dict[str, Allowed]:
         pace = buckets.pace(rate, burst)
-        asked = (self._ask(bucket, n, pace, "now", now) for bucket, n in wanted.items())
-        answers = await asyncio.gather(*asked)
+        answers = await asyncio.gather(*(self._tokens(bucket, n, pace, "now", now) for bucket, n in wanted.items()))
         return {
             bucket: buckets.answer(pace, n, full_at, present)
             for (bucket, n), (present, full_at) in zip(wanted.items(), answers, strict=True)
         }
 
-    async def _ask(self, bucket: str, n: int, pace: buckets.Pace, mode: str, now: int) -> tuple[float, float]:
+    async def _tokens(self, bucket: str, n: int, pace: buckets.Pace, mode: str, now: int) -> tuple[float, float]:
         clock = str(now * buckets.MILLISECOND) if self.callers_clock else ""
         key = self._prefix + b"b:" + bucket.encode()
-        present, full_at = await self._bucket(self._client, [key], n, pace.interval, pace.tolerance, mode, clock)
+        ask = partial(self._bucket, self._client, [key], n, pace.interval, pace.tolerance, mode, clock)
+        present, full_at = await self._ask(ask)
         return float(present), float(full_at)
 
     # --- health -------------------------------------------------------------------------------------------------------
@@ -239,20 +297,18 @@ class RedisLimits:
 
     async def observe(self, provider: str, accepted: int, failed: int, now: int) -> None:
         key = self._health_key(now // self._step)
-        with available():
-            async with self._client.pipeline(transaction=False) as pipeline:
-                pipeline.hincrby(key, f"a:{provider}", accepted)
-                pipeline.hincrby(key, f"f:{provider}", failed)
-                pipeline.pexpire(key, 2 * self._window + SLACK)
-                await pipeline.execute()
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.hincrby(key, f"a:{provider}", accepted)
+        pipeline.hincrby(key, f"f:{provider}", failed)
+        pipeline.pexpire(key, 2 * self._window + SLACK)
+        await self._ask(pipeline.execute, SHORT)
 
     async def health(self, providers: Sequence[str], now: int) -> dict[str, Health]:
         newest = now // self._step
-        with available():
-            async with self._client.pipeline(transaction=False) as pipeline:
-                for step in range(newest - STEPS, newest + 2):  # another worker's clock may be a little ahead
-                    pipeline.hgetall(self._health_key(step))
-                steps: list[dict[bytes, bytes]] = await pipeline.execute()
+        pipeline = self._client.pipeline(transaction=False)
+        for step in range(newest - STEPS, newest + 2):  # another worker's clock may be a little ahead
+            pipeline.hgetall(self._health_key(step))
+        steps: list[dict[bytes, bytes]] = await self._ask(pipeline.execute, SHORT)
         return {
             provider: Health.of(
                 [int(step.get(f"{outcome}:{provider}".encode(), 0)) for outcome in "af"] for step in steps
@@ -264,18 +320,17 @@ class RedisLimits:
 
     async def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
         if messages:
-            await self._publish(
-                self._client, [], *chain.from_iterable((self._channel(c), payload) for c, payload in messages)
-            )
+            words = chain.from_iterable((self._channel(c), payload) for c, payload in messages)
+            await self._ask(partial(self._publish, self._client, [], *words), SHORT)
 
     async def subscribe(self, channel: str) -> Listener:
-        with available():
-            return await self._live.subscribe(self._channel(channel))
+        return await self._ask(partial(self._live.subscribe, self._channel(channel)), SHORT)
 
     def _channel(self, channel: str) -> bytes:
         return self._prefix + b"l:" + channel.encode()
 
     async def close(self) -> None:
+        await self._breaker.end()
         await self._live.close()
         await self._client.aclose()
         await self._client.connection_pool.aclose()

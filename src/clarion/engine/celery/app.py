@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from celery import Celery
-from kombu import Exchange, Queue  # type: ignore[attr-defined]
+from kombu import Connection, Exchange, Queue  # type: ignore[attr-defined]
 
 from clarion.model.jobs import JOBS, Job
 from clarion.model.words import Channel, Priority
@@ -22,8 +22,21 @@ PREFIX = "clarion:"
 CLASSIC = {"x-queue-type": "classic"}
 #: The queues that everybody has, the most urgent first: Redis is asked in this order.
 PRIORITIES = tuple(p.name for p in Priority)
+#: s between tries to reach a broker that is away, at first and at most: Celery's own go up to half a minute.
+AGAIN, SELDOMEST = 0.5, 2
 #: Tasks at once in a process. Each waits for a round of a lane, for some ms, and rounds serve many at once.
 THREADS = 16
+
+
+class _SoonBack(Connection):
+    """A connection that is tried again soon, for as long as it takes."""
+
+    def ensure_connection(
+        self, errback: Any = None, max_retries: int | None = None, *_: Any, callback: Any = None, **__: Any
+    ) -> Any:
+        return super().ensure_connection(  # type: ignore[no-untyped-call]
+            errback, None if max_retries is None else max_retries, AGAIN, AGAIN, SELDOMEST, callback=callback
+        )
 
 
 def queue_of(job: Job, channel: Channel | None, own: Iterable[Channel]) -> str:
@@ -39,6 +52,7 @@ def all_queues(own: Iterable[Channel]) -> tuple[str, ...]:
 def make_app(broker_url: str, own: Sequence[Channel], visibility_timeout: int) -> Celery:
     """The application. `visibility_timeout` (s): when a message that nobody acknowledged goes to another worker."""
     app = Celery("clarion", broker=broker_url, set_as_current=False)
+    app.amqp.Connection = _SoonBack
     exchange = Exchange("clarion", type="direct")  # type: ignore[no-untyped-call]
     queues = [
         Queue(name, exchange, routing_key=name, durable=True, queue_arguments=CLASSIC)  # type: ignore[no-untyped-call]
@@ -60,6 +74,7 @@ def make_app(broker_url: str, own: Sequence[Channel], visibility_timeout: int) -
         worker_hijack_root_logger=False,
         worker_send_task_events=False,  # Flower and `celery events` switch them on while they look
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
         broker_connection_timeout=2,
         broker_transport_options=_transport(broker_url, visibility_timeout),
         timezone="UTC",

@@ -1,0 +1,120 @@
+"""A breaker before a server that may be away, slow or silent: after one call in vain nobody else waits for it.
+
+Open, every call is refused at once, and a task in the background looks until the server is well again. No caller is
+ever made to try it out. Waiting is measured by the monotonic clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+import structlog
+
+from clarion import meters
+from clarion.clock import monotonic
+from clarion.model.errors import Unavailable
+
+T = TypeVar("T")
+
+log = structlog.get_logger("clarion.limits")
+
+#: s between looks whether the server is back.
+PAUSE = 0.5
+
+
+class Breaker:
+    """Of one server in one process. `look` uses the server once: it raises Unavailable, and ends in any case.
+
+    A look that takes longer than `patience` (s) finds the server too slow. `name`: by which metrics and logs know it.
+    """
+
+    def __init__(self, name: str, look: Callable[[], Awaitable[object]], patience: float) -> None:
+        self._name, self._look, self._patience = name, look, patience
+        self._looking: asyncio.Task[None] | None = None
+        self._opened_at = 0.0
+        self.problem: str | None = None  #: why it is open; None: it isn't
+
+    async def call(self, ask: Callable[[], Coroutine[Any, Any, T]], patience: float | None = None) -> T:
+        """What `ask` answers within `patience` s. Raises Unavailable.
+
+        With less patience than the breaker's own a late answer proves nothing: it only has somebody look.
+        """
+        if self.problem is not None:
+            raise Unavailable(self.problem)
+        patience = self._patience if patience is None else patience
+        asking = asyncio.create_task(ask())
+        try:
+            for _ in range(2):  # a loop that was held up for half of it has its other half to hear the answer
+                if not asking.done():
+                    await asyncio.wait((asking,), timeout=patience / 2)
+        finally:
+            if not asking.done():
+                asking.add_done_callback(_heard)
+                asking.cancel()
+        try:
+            if not asking.done():
+                raise Unavailable(f"no answer within {patience:g} s")
+            return asking.result()
+        except Unavailable as error:
+            if asking.done() or patience >= self._patience:
+                self._open(str(error))
+            self._watch()
+            raise
+
+    async def check(self) -> None:
+        """Looks how it is now; raises Unavailable if it isn't well."""
+        if self._looking is None or self._looking.done():
+            why = await self._found()
+            if why is None:
+                self._close()
+            else:
+                self._open(why)
+                self._watch()
+        if self.problem is not None:
+            raise Unavailable(self.problem)
+
+    async def end(self) -> None:
+        """Looks no more."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+
+    def _watch(self) -> None:
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._until_well(), name=f"look after {self._name}")
+
+    async def _until_well(self) -> None:
+        while (why := await self._found()) is not None:
+            self._open(why)
+            await asyncio.sleep(PAUSE)
+        self._close()
+
+    async def _found(self) -> str | None:
+        """What is wrong with the server; None: nothing."""
+        began = monotonic()
+        try:
+            await self._look()
+        except Unavailable as error:
+            return str(error)
+        took = monotonic() - began
+        return None if took <= self._patience else f"it takes {took:.2g} s to answer"
+
+    def _open(self, why: str) -> None:
+        if self.problem is None:
+            self._opened_at = monotonic()
+            meters.AWAY.labels(self._name).set(1)
+            log.warning("left alone until it answers again", store=self._name, why=why)
+        self.problem = why
+
+    def _close(self) -> None:
+        if self.problem is not None:
+            self.problem = None
+            meters.AWAY.labels(self._name).set(0)
+            log.info("answers again", store=self._name, after=round(monotonic() - self._opened_at, 1))
+
+
+def _heard(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()  # nobody waits for it any more
