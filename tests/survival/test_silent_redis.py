@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from tests.acceptance.server import Server
-from tests.engine.cluster import Cluster, Process, eventually
+from tests.engine.cluster import Cluster, eventually
 from tests.survival.conftest import Stores
 from tests.survival.counting import WORKFLOWS, Producer, Sink
 from tests.survival.trials import assert_nothing_lost
@@ -20,6 +20,7 @@ from tests.survival.trials import assert_nothing_lost
 KILLS = 10
 DEEP = 30  #: events that are reported before each kill
 SOON = 10.0  #: s in which things go on after a fault
+SILENCE = 12.0  #: s: longer than any time-out
 QUEUES = ("critical", "high", "normal", "bulk")
 
 
@@ -43,7 +44,7 @@ def arrives(cluster: Cluster, sink: Sink, n: str, seconds: float) -> bool:
 def hints(stores: Stores) -> int:
     """How many wait at the broker."""
     with redis.Redis.from_url(stores.redis.url) as client:
-        return sum(int(client.llen(f"clarion:{name}")) for name in QUEUES)  # type: ignore[arg-type]
+        return sum(int(client.llen(f"clarion:{name}")) for name in QUEUES)
 
 
 @pytest.mark.survival
@@ -115,22 +116,103 @@ def test_acceptance_does_not_notice_that_redis_is_silent(cluster: Cluster, store
     watch = Watch(cluster.server)
     time.sleep(2)
 
-    # When Redis is silent, and speaks again
+    # When Redis is silent for a while
     process = stores.redis.process
     assert process is not None
     process.send_signal(signal.SIGSTOP)
     paused = len(watch.took)
-    time.sleep(15)
-    ended = len(watch.took)
+    time.sleep(SILENCE)
     note(cluster.server, "during")
-    decided = "during r0" in sink.notes()
-    process.send_signal(signal.SIGCONT)
-    went_on = eventually(lambda: "during r0" in sink.notes(), 60)
-    recovered = time.monotonic()
-    watch.stop()
-    print(sorted(watch.took[paused:ended])[-10:], sorted(watch.took[:paused])[-5:], len(watch.took))
-    print(recovered, decided)
-    print(worker.said()[-3000:])
+    took = watch.took[paused:]
+
+    # Then everything is accepted, nobody waits, and what has to be decided does
     assert set(watch.said) == {202}
-    assert max(watch.took[paused:ended]) < 1.0
-    assert went_on
+    assert max(took) < 1.0  # 50 ms, and what a busy machine takes; a time-out of Redis is five times as long
+    assert sum(t > 0.2 for t in took) <= len(took) / 20
+    assert "during r0" not in sink.notes()
+
+    # And an API that is killed meanwhile starts without it
+    cluster.server.kill()
+    began = time.monotonic()
+    cluster.server.start()
+    assert time.monotonic() - began < 30
+    note(cluster.server, "again")
+
+    # And once it speaks, work goes on
+    process.send_signal(signal.SIGCONT)
+    assert eventually(lambda: {"during r0", "again r0"} <= sink.notes().keys(), SOON), worker.said()[-5000:]
+    watch.stop()
+    assert sink.repeats() == 0
+
+
+@pytest.mark.survival
+@pytest.mark.timeout(300)
+def test_nobody_waits_for_a_silent_redis_to_end(cluster: Cluster, stores: Stores, sink: Sink) -> None:
+    # Given an installation whose broker and limits fall silent, with work to do
+    sink.register(cluster.server)
+    worker, scheduler = cluster.start("worker", "--processes", "1"), cluster.start("scheduler")
+    assert arrives(cluster, sink, "before", 60), worker.said()
+    assert eventually(lambda: cluster.workers("scheduler") == 1), scheduler.said()
+    assert stores.redis.process is not None
+    stores.redis.process.send_signal(signal.SIGSTOP)
+    for n in range(10):
+        note(cluster.server, f"n{n}")
+    time.sleep(2)
+
+    # Then each process ends when it is asked to, in good order
+    for stop in (cluster.server.stop, worker.stop, scheduler.stop):
+        began = time.monotonic()
+        assert stop() == 0
+        assert time.monotonic() - began < 25
+
+
+@pytest.mark.survival
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("delay", [0.03, 1.0])
+def test_a_slow_redis_makes_decisions_slow_and_nothing_else(
+    cluster: Cluster, stores: Stores, sink: Sink, delay: float
+) -> None:
+    # Given an installation at work
+    sink.register(cluster.server)
+    worker = cluster.start("worker", "--processes", "1")
+    assert arrives(cluster, sink, "before", 60), worker.said()
+    producer = Producer(cluster.server)
+    watch = Watch(cluster.server)
+
+    # When each word to Redis and each answer takes its time
+    stores.to_redis.slow(delay)
+    assert arrives(cluster, sink, "slowly", 60), worker.said()[-5000:]
+    time.sleep(5)
+    took, said = list(watch.took), list(watch.said)
+    stores.to_redis.mend()
+
+    # Then it is soon as before
+    assert arrives(cluster, sink, "after", SOON), worker.said()[-5000:]
+    watch.stop()
+    producer.stop()
+    assert set(said) == {202}
+    assert max(took) < 1.0
+    assert_nothing_lost(producer, sink)
+
+
+@pytest.mark.survival
+@pytest.mark.timeout(300)
+def test_connections_that_are_dead_without_a_word_are_not_waited_for(
+    cluster: Cluster, stores: Stores, sink: Sink
+) -> None:
+    # Given an installation at work
+    sink.register(cluster.server)
+    worker = cluster.start("worker", "--processes", "1")
+    assert arrives(cluster, sink, "before", 60), worker.said()
+    producer = Producer(cluster.server)
+
+    # When nothing comes through, then all connections are half closed, then cut, one after another
+    for fault in (stores.to_redis.stall, stores.to_redis.half_close, stores.to_redis.cut):
+        fault()
+        time.sleep(SILENCE / 2)
+        stores.to_redis.mend()
+
+        # Then work goes on after each
+        assert arrives(cluster, sink, f"after {fault.__name__}", SOON), worker.said()[-5000:]
+    producer.stop()
+    assert_nothing_lost(producer, sink)

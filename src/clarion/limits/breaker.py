@@ -27,11 +27,11 @@ PAUSE = 0.5
 class Breaker:
     """Of one server in one process. `look` uses the server once: it raises Unavailable, and ends in any case.
 
-    A look that takes longer than `patience` (s) finds the server too slow. `name`: by which metrics and logs know it.
+    A call may take `patience` s, and a look `well` s, or the server is too slow. `name`: for metrics and logs.
     """
 
-    def __init__(self, name: str, look: Callable[[], Awaitable[object]], patience: float) -> None:
-        self._name, self._look, self._patience = name, look, patience
+    def __init__(self, name: str, look: Callable[[], Awaitable[object]], patience: float, well: float) -> None:
+        self._name, self._look, self._patience, self._well = name, look, patience, well
         self._looking: asyncio.Task[None] | None = None
         self._opened_at = 0.0
         self.problem: str | None = None  #: why it is open; None: it isn't
@@ -99,7 +99,7 @@ class Breaker:
         except Unavailable as error:
             return str(error)
         took = monotonic() - began
-        return None if took <= self._patience else f"it takes {took:.2g} s to answer"
+        return None if took <= self._well else f"it takes {took:.2g} s to answer"
 
     def _open(self, why: str) -> None:
         if self.problem is None:

@@ -38,7 +38,7 @@ class ApiRates:
         self._kept: dict[str, int] = {}
         self._waiting: dict[str, list[asyncio.Future[Allowed]]] = {}
         self._asking: asyncio.Task[None] | None = None
-        self._breaker = Breaker("api_rates", self._look, PATIENCE)
+        self._breaker = Breaker("api_rates", self._look, PATIENCE, PATIENCE)
 
     async def allow(self, key: str, now: int) -> Allowed:
         """One token of the key's bucket, now or not at all."""

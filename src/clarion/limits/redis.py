@@ -19,7 +19,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from hashlib import blake2b
+from hashlib import blake2b, sha1
 from importlib.resources import files
 from itertools import chain
 from typing import Any, TypeVar
@@ -76,12 +76,10 @@ class _Script:
 
     def __init__(self, name: str) -> None:
         self._text = files("clarion.limits").joinpath(name).read_text()
-        self._sha: str | None = None
+        self._sha = sha1(self._text.encode(), usedforsecurity=False).hexdigest()  # as Redis names it
 
     async def __call__(self, client: Redis, keys: Sequence[bytes], *arguments: Any) -> Any:
         try:
-            if self._sha is None:
-                self._sha = await client.script_load(self._text)
             return await client.evalsha(self._sha, len(keys), *keys, *arguments)
         except exceptions.NoScriptError:
             return await client.eval(self._text, len(keys), *keys, *arguments)
@@ -116,7 +114,7 @@ class RedisLimits:
         self._caps, self._begin, self._bucket = _Script("caps.lua"), _Script("epochs.lua"), _Script("buckets.lua")
         self._publish = _Script("publish.lua")
         self._live = RedisLive(client.connection_pool)
-        self._breaker = Breaker("limits", self._look, PATIENCE)
+        self._breaker = Breaker("limits", self._look, PATIENCE, LOOK)
         self.callers_clock = False  #: token buckets by the callers' `now`, for tests with a simulated clock
 
     @classmethod
@@ -140,6 +138,7 @@ class RedisLimits:
             socket_connect_timeout=2,
             # Once more where the server has closed an idle connection; what is late doesn't get better by asking twice.
             retry=Retry(NoBackoff(), 1, (exceptions.ConnectionError,)),
+            driver_info=None,  # a round trip on each connection, for nobody
         )
         epochs = Epochs(database)
         store = cls(Redis.from_pool(pool), epochs, await epochs.present(), load_cold, prefix, health_window)
