@@ -18,10 +18,17 @@ from clarion.inbox import boxes
 from clarion.inbox.acts import Act, TouchNotifications
 from clarion.model import ids
 from clarion.storage import Tx
-from tests.composed import PROJECT, Installation
+from tests.clocks import AheadClock
+from tests.composed import PROJECT, working
 from tests.flow.by_hand import START, ByHand, by_hand
 
 MAIL = {"channel": "email", "subject": "{{ digest.count }} for {{ recipient.id }}", "text": "x"}
+UPVOTES = {
+    "channel": "email",
+    "subject": "{% if digest.count > 1 %}You received {{ digest.count }} upvotes{% else %}An upvote{% endif %}",
+    "text": "{{ digest.items.size }} of {% if digest.items[0].data.n < 10 and digest.items.last.data.n > 89 %}all"
+    "{% endif %}, {{ digest.actors | map: 'name' | join: '' }} and {{ digest.actor_count | minus: 1 }} others",
+}
 IN_APP = {"channel": "in_app", "title": "{{ digest.count }}"}
 FREELY = {"email": {"max_per_hour": 10_000, "max_per_day": 10_000}}
 
@@ -33,42 +40,45 @@ async def hand(tmp_path: Path, environment: dict[str, str]) -> AsyncIterator[ByH
         yield made
 
 
-async def test_a_hundred_upvotes_in_five_minutes_are_one_message(clarion: Installation) -> None:
-    # Given upvotes that are gathered
-    await clarion.people("ada")
-    await clarion.people("p7", attributes={"name": "Grace"})
-    mail = {
-        "channel": "email",
-        "subject": "{% if digest.count > 1 %}You received {{ digest.count }} upvotes{% else %}An upvote{% endif %}",
-        "text": "{{ digest.items.size }} of {% if digest.items[0].data.n < 10 and digest.items.last.data.n > 89 %}all"
-        "{% endif %}, {{ digest.actors | map: 'name' | join: '' }} and {{ digest.actor_count | minus: 1 }} others",
-    }
-    digest = {"key": "{{ event.data.post }}", "mode": "fixed", "window": "3s"}
-    await clarion.workflow("upvote", mail, digest=digest, preferences=FREELY)
+async def test_a_hundred_upvotes_in_five_minutes_are_one_message(tmp_path: Path, environment: dict[str, str]) -> None:
+    clock = AheadClock()
+    async with working(tmp_path, environment, clock) as clarion:
+        # Given upvotes that are gathered
+        await clarion.people("ada")
+        await clarion.people("p7", attributes={"name": "Grace"})
+        digest = {"key": "{{ event.data.post }}", "mode": "fixed", "window": "5m"}
+        await clarion.workflow("upvote", UPVOTES, digest=digest, preferences=FREELY)
 
-    # When a hundred come, many at once
-    events = []
-    for tens in range(10):
-        events += await asyncio.gather(
-            *(
-                clarion.event("upvote", recipients=["ada"], actor=f"p{n % 50}", data={"n": n, "post": 1})
-                for n in range(tens * 10, tens * 10 + 10)
+        # When a hundred come, many at once
+        events = []
+        for tens in range(10):
+            events += await asyncio.gather(
+                *(
+                    clarion.event("upvote", recipients=["ada"], actor=f"p{n % 50}", data={"n": n, "post": 1})
+                    for n in range(tens * 10, tens * 10 + 10)
+                )
             )
-        )
-        await asyncio.sleep(0.002)  # ids of the same ms have no order
-    await clarion.sent()
-    await asyncio.sleep(0.3)
+            await asyncio.sleep(0.002)  # ids of the same ms have no order
 
-    # Then there is one message, of all of them
-    (message,) = clarion.providers["first"].sent
-    assert message.parts["subject"] == "You received 100 upvotes"
-    assert message.parts["text"] == "50 of all, Grace and 49 others"
-    # and every item points to the digest, and the digest to them
-    items = [n for event in events for n in await clarion.notifications(event)]
-    pointers = {d["digest_id"] for n in items for d in n["deliveries"]}
-    assert len(items) == 100
-    assert {(d["state"], d["reason"]) for n in items for d in n["deliveries"]} == {("digested", "digest")}
-    assert len(pointers) == 1
+        async def gathered() -> bool:
+            rows = await clarion.rows("SELECT 1 FROM deliveries WHERE state = 'deferred'")
+            return len(rows) == 100
+
+        await clarion.until(gathered)
+        clock.move(6)
+        await clarion.sent()
+        await asyncio.sleep(0.3)
+
+        # Then there is one message, of all of them
+        (message,) = clarion.providers["first"].sent
+        assert message.parts["subject"] == "You received 100 upvotes"
+        assert message.parts["text"] == "50 of all, Grace and 49 others"
+        # and every item points to the digest, and the digest to them
+        items = [n for event in events for n in await clarion.notifications(event)]
+        pointers = {d["digest_id"] for n in items for d in n["deliveries"]}
+        assert len(items) == 100
+        assert {(d["state"], d["reason"]) for n in items for d in n["deliveries"]} == {("digested", "digest")}
+        assert len(pointers) == 1
 
 
 async def test_a_fixed_window_ends_when_its_first_item_said(hand: ByHand) -> None:
