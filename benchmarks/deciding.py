@@ -50,7 +50,7 @@ async def decided(people: int) -> float:
             "topic": "everybody",
             "data": {"id": number, "author": "Ada", "text": "Well put"},
         }
-        entry = clarion.door.enter(read_event(1, msgspec.json.encode(body)))
+        entry = await clarion.door.enter_one(read_event(1, msgspec.json.encode(body)))
         (answer,) = await clarion.accept([entry])
         assert isinstance(answer, Accepted), answer
         started, done = monotonic(), 0

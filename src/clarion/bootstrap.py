@@ -63,7 +63,7 @@ from clarion.model.errors import Unavailable
 from clarion.model.ids import Id
 from clarion.model.jobs import DECIDE, Job
 from clarion.model.words import Priority, Role
-from clarion.opening import build_providers, health_policy, open_limits, open_lookup, set_up_tracing
+from clarion.opening import build_providers, health_policy, make_asides, open_limits, open_lookup, set_up_tracing
 from clarion.projections.queries import recent_latency
 from clarion.projections.runner import PROJECTORS, Projections
 from clarion.security.encryption import (
@@ -79,7 +79,6 @@ from clarion.storage.schema import prepare
 from clarion.templates.rendering import render_key
 from clarion.workflows.catalogue import Catalogue, StoreWorkflows
 from clarion.workflows.files import load_folder
-from clarion.workflows.schema import check_data
 
 log = structlog.get_logger("clarion")
 
@@ -172,7 +171,8 @@ class Clarion:
             retention.kinds(kept.event_days, kept.notification_days, kept.fact_days, kept.outbox_days),
         )  # fmt: skip
         self.engine: Engine | None = None
-        self.door = Door(self.catalogue.for_type, check_data, self.catalogue.known_types, self.catalogue.refresh)
+        self._asides, self.kitchen, self.previews, self.checks = make_asides(settings)
+        self.door = Door(self.catalogue.for_type, self.checks, self.catalogue.known_types, self.catalogue.refresh)
         self._commit = GroupCommit(db, self.bus, clock, self._announce_events)
         self.accept = self._commit.accept
         self._counts = EventCounts(db, clock)
@@ -276,7 +276,7 @@ class Clarion:
         if files:
             plains = tuple(f.plain for f in files)
             command = StoreWorkflows(
-                project=api_keys.DEFAULT_PROJECT, now=self.clock.now(), plains=plains, source="file"
+                project=api_keys.DEFAULT_PROJECT, now=self.clock.now(), plains=plains, source="file", proved=True
             )
             await self.bus.send(command)
             await self.catalogue.refresh()
@@ -299,7 +299,7 @@ class Clarion:
             self.db, self.clock, self.routes, policy, self.addresses, self.limits,
             self._on_unknown, self.providers, self.reception,
         )  # fmt: skip
-        renderer = Renderer(self.db, self.vault, self.catalogue, self._open_data, self.links)
+        renderer = Renderer(self.db, self.vault, self.catalogue, self._open_data, self.links, self.kitchen)
         pace = Pace(self.limits, self._rates, self.board)
         dispatcher = Dispatcher(
             self.db, self.clock, self.providers, renderer, outcomes, self.workers, self.detour,
@@ -375,6 +375,8 @@ class Clarion:
         if self.engine is not None:
             await self.engine.stop()
         await self._counts.close()
+        for aside in self._asides:
+            await aside.close()
         for provider in self.providers.values():
             await provider.aclose()
         await self.http.aclose()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from clarion import __version__, tracing
+from clarion.aside.processes import Aside
 from clarion.clock import SECOND, Clock
 from clarion.deliveries.health import HealthPolicy
 from clarion.deliveries.interface import Provider, ProviderConfig, Services
@@ -17,6 +19,8 @@ from clarion.model.words import Channel
 from clarion.security.encryption import KeyRing, Lookup, new_lookup_secret, unwrap_lookup_secret, wrap_lookup_secret
 from clarion.settings import Settings
 from clarion.storage import Database, Tx, tables
+from clarion.templates.kitchen import Kitchen
+from clarion.workflows.checks import Checks
 
 
 def health_policy(settings: Settings) -> HealthPolicy:
@@ -27,6 +31,22 @@ def health_policy(settings: Settings) -> HealthPolicy:
         min_samples=chain.min_samples,
         probe_interval_ms=round(chain.probe_interval_seconds * SECOND),
     )
+
+
+class Asides(NamedTuple):
+    """What is computed in child processes, each of which is there only while it is needed."""
+
+    processes: tuple[Aside, ...]
+    kitchen: Kitchen  #: what is sent
+    previews: Kitchen  #: what people look at: never behind what is sent
+    checks: Checks
+
+
+def make_asides(settings: Settings) -> Asides:
+    """The child processes of this one, none of them started."""
+    render, check = settings.budgets.render_ms / SECOND, settings.budgets.check_ms / SECOND
+    processes = Aside(render), Aside(render, most=16), Aside(check, most=64)
+    return Asides(processes, Kitchen(processes[0]), Kitchen(processes[1]), Checks(processes[2]))
 
 
 def set_up_tracing(settings: Settings) -> None:

@@ -86,6 +86,13 @@ class Deliveries(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True
     disable_endpoints_after_hours: int
 
 
+class Budgets(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[budgets]`"""
+
+    render_ms: int
+    check_ms: int
+
+
 class ChainSettings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[chain_policy]`"""
 
@@ -140,6 +147,7 @@ class Settings(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tracing: Tracing
     decisions: Decisions
     deliveries: Deliveries
+    budgets: Budgets
     chain_policy: ChainSettings
     workers: WorkerSettings
     retention: Retention
@@ -256,6 +264,8 @@ def _check(settings: Settings) -> None:
         raise Misconfigured("[workers] processes is 0 or more, visibility_timeout_seconds 1 or more")
     if settings.database.pool_size < 1:
         raise Misconfigured("[database] pool_size is 1 or more")
+    if settings.budgets.render_ms < 1 or settings.budgets.check_ms < 1:
+        raise Misconfigured("[budgets] render_ms and check_ms are 1 or more")
     if settings.admin_key and len(settings.admin_key) < 32:
         raise Misconfigured(
             "CLARION_ADMIN_KEY is shorter than 32 characters: take a longer one, or leave it to be made"

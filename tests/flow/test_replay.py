@@ -17,7 +17,6 @@ from clarion.model.words import Channel
 from clarion.model.workflow import Workflow
 from clarion.templates.rendering import render_key
 from clarion.workflows.definition import parse
-from clarion.workflows.schema import check_data
 from tests.clocks import AheadClock
 from tests.composed import PROJECT, Installation, working
 
@@ -44,7 +43,7 @@ async def replayed(clarion: Installation, *planned: dict[str, Any], **more: Any)
     app = clarion.clarion
     after = {w.key: w for w in current(clarion)} | {w.key: w for w in map(parse, copy.deepcopy(planned))}
     now = app.clock.now()
-    runner = Replay(app.db, app.contexts, render_key, check_data)
+    runner = Replay(app.db, app.contexts, render_key, app.checks.fits)
     return await runner.run(Plan(PROJECT, current(clarion), [*after.values()], now - 7 * DAY, now, **more))
 
 
@@ -193,7 +192,7 @@ async def test_caps_count_what_was_sent_before_the_replayed_time_and_the_budget_
         await clarion.settled(await clarion.event("note", recipients=["ada"], data={"n": n}))
         clock.ahead += HOUR
     app, now = clarion.clarion, clock.now()
-    runner = Replay(app.db, app.contexts, render_key, check_data)
+    runner = Replay(app.db, app.contexts, render_key, app.checks.fits)
     # When
     plan = Plan(PROJECT, current(clarion), current(clarion), now - 2 * HOUR - MINUTE, now)
     same, budget = await runner.run(plan), await runner.run(plan._replace(budget=2))

@@ -148,5 +148,5 @@ def test_the_quick_way_comes_out_as_liquid_itself(chunks: list[str], scope: dict
     template = compiled(source, escape)
     assert template._quick is not None
     # Then python-liquid gives the same
-    slow = liquid.Template(template._bound, None)
+    slow = liquid.Template(template._bound, None, 0)
     assert template.render(scope) == slow.render(scope)

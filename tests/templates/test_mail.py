@@ -7,15 +7,19 @@ from typing import Any
 
 import pytest
 
+from clarion.aside.processes import Aside
 from clarion.model.delivery import Attachment
 from clarion.model.events import Event
 from clarion.model.people import Profile
 from clarion.model.words import Channel
 from clarion.model.workflow import AttachedFile, Step, Workflow
+from clarion.templates.kitchen import Kitchen
 from clarion.templates.mail import Extras, render_extras
 from clarion.templates.preview import render_preview
 from clarion.templates.rendering import RenderFailed, render_parts
 from clarion.templates.scope import scope_of
+
+KITCHEN = Kitchen(Aside(1.0))
 
 PDF = b"%PDF-1.7 \x00\xff"
 CONTENT = "{{ event.data.pdf }}"
@@ -121,11 +125,11 @@ def test_a_preheader_is_hidden_at_the_beginning_of_the_html_and_escaped() -> Non
     assert (made["text"], "preheader" in made) == ("Hi", False)
 
 
-def test_a_preview_shows_files_without_their_content() -> None:
+async def test_a_preview_shows_files_without_their_content() -> None:
     step = Step(
         index=0, channel=Channel.EMAIL, parts={"subject": "s", "text": "t"}, attachments=(file(cid="c"),), tags=("a",)
     )
-    (shown,) = render_preview(Workflow(key="w", steps=(step,)), Profile(id="ann"), {"pdf": "QUJD"})
+    (shown,) = await render_preview(KITCHEN, Workflow(key="w", steps=(step,)), Profile(id="ann"), {"pdf": "QUJD"})
     assert shown == {
         "channel": "email",
         "parts": {"subject": "s", "text": "t"},

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import pytest
 
+from clarion.aside.processes import Aside
 from clarion.model.events import Event
 from clarion.model.people import Profile
 from clarion.model.words import Channel
 from clarion.model.workflow import Dedupe, Step, Workflow
+from clarion.templates.kitchen import Kitchen
 from clarion.templates.preview import render_preview
-from clarion.templates.rendering import Job, RenderFailed, parts_for, referenced, render_key, render_many, render_parts
+from clarion.templates.rendering import RenderFailed, parts_for, referenced, render_key, render_parts
 from clarion.templates.scope import scope_of
+
+KITCHEN = Kitchen(Aside(1.0))
 
 ANN = Profile(id="ann", attributes={"name": "Ann"}, locale="de-AT", timezone="Europe/Vienna")
 
@@ -98,14 +102,6 @@ def test_a_failure_tells_the_step_and_the_part_and_no_value() -> None:
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_failure_in_a_batch_stops_no_other() -> None:
-    good, bad = email(subject="a", text="b"), email(subject="{{ 1 | divided_by: 0 }}", text="b")
-    workflow = Workflow(key="w", steps=(good, bad))
-    first, second, third = render_many([Job(workflow, step, None, {}) for step in (good, bad, good)])
-    assert first == third == {"subject": "a", "text": "b"}
-    assert isinstance(second, RenderFailed)
-
-
 def test_what_a_workflow_refers_to_is_known_beforehand() -> None:
     step = Step(
         index=0, channel=Channel.SMS, parts={"body": "{{ urls.preferences }}"}, locales={"de": {"body": "{{ actor }}"}}
@@ -117,7 +113,7 @@ def test_what_a_workflow_refers_to_is_known_beforehand() -> None:
     }
 
 
-def test_a_preview_shows_every_channel_in_the_wanted_locale() -> None:
+async def test_a_preview_shows_every_channel_in_the_wanted_locale() -> None:
     steps = (
         Step(
             index=0,
@@ -130,8 +126,9 @@ def test_a_preview_shows_every_channel_in_the_wanted_locale() -> None:
     )
     workflow = Workflow(key="w", on=("t",), steps=steps)
     assert [
-        step["parts"].get("body") or step["parts"]["subject"] for step in render_preview(workflow, ANN, {}, "en")
+        step["parts"].get("body") or step["parts"]["subject"]
+        for step in await render_preview(KITCHEN, workflow, ANN, {}, "en")
     ] == ["Ann", "hello"]
-    assert render_preview(Workflow(key="w", steps=steps[:2]), ANN, {}) == [
+    assert await render_preview(KITCHEN, Workflow(key="w", steps=steps[:2]), ANN, {}) == [
         {"channel": "sms", "parts": {"body": "Hallo ann"}}
     ]

@@ -4,14 +4,18 @@ from pathlib import Path
 
 import pytest
 
+from clarion.aside.processes import Aside
 from clarion.model.people import Profile
 from clarion.model.words import Priority
+from clarion.templates.kitchen import Kitchen
 from clarion.templates.preview import render_preview
 from clarion.templates.rendering import referenced
 from clarion.templates.scope import NAMES
 from clarion.workflows.files import load_folder
 from clarion.workflows.samples import copy_samples
 from clarion.workflows.schema import check_data
+
+KITCHEN = Kitchen(Aside(1.0))
 
 ADA = Profile(id="ada", locale="en", timezone="Europe/Lisbon", attributes={"name": "Ada"})
 DATA = {
@@ -38,29 +42,30 @@ def test_the_samples_load_and_use_only_what_templates_see(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("locale", ["en", "de"])
-def test_the_samples_render(folder: Path, locale: str) -> None:
+async def test_the_samples_render(folder: Path, locale: str) -> None:
     for loaded in load_folder(folder):
-        for step in render_preview(loaded.workflow, ADA, DATA[loaded.workflow.key], locale, urls=URLS):
+        for step in await render_preview(KITCHEN, loaded.workflow, ADA, DATA[loaded.workflow.key], locale, urls=URLS):
             for part, text in step["parts"].items():
                 assert text, (loaded.workflow.key, step["channel"], part)
                 assert "{{" not in text
 
 
-def test_what_the_samples_say(folder: Path) -> None:
+async def test_what_the_samples_say(folder: Path) -> None:
     workflows = {loaded.workflow.key: loaded.workflow for loaded in load_folder(folder)}
 
-    def parts(key: str, locale: str = "en") -> dict[str, dict[str, str]]:
+    async def parts(key: str, locale: str = "en") -> dict[str, dict[str, str]]:
         return {
-            step["channel"]: step["parts"] for step in render_preview(workflows[key], ADA, DATA[key], locale, urls=URLS)
+            step["channel"]: step["parts"]
+            for step in await render_preview(KITCHEN, workflows[key], ADA, DATA[key], locale, urls=URLS)
         }
 
     assert workflows["welcome"].on == ("user.signed_up",)
-    assert parts("welcome")["in_app"]["title"] == "Hello Ada"
-    assert parts("welcome")["email"]["text"].startswith("Hello Ada,\n")
-    assert parts("comment_reply")["push"]["title"] == "Grace replied to you"
-    assert parts("comment_reply", "de-AT")["push"]["title"] == "Grace hat dir geantwortet"
-    assert "Nice &lt;catch&gt;!" in parts("comment_reply")["email"]["html"]
-    assert 'href="https://example.com/c/4+2"' in parts("comment_reply", "de")["email"]["html"]
+    assert (await parts("welcome"))["in_app"]["title"] == "Hello Ada"
+    assert (await parts("welcome"))["email"]["text"].startswith("Hello Ada,\n")
+    assert (await parts("comment_reply"))["push"]["title"] == "Grace replied to you"
+    assert (await parts("comment_reply", "de-AT"))["push"]["title"] == "Grace hat dir geantwortet"
+    assert "Nice &lt;catch&gt;!" in (await parts("comment_reply"))["email"]["html"]
+    assert 'href="https://example.com/c/4+2"' in (await parts("comment_reply", "de"))["email"]["html"]
     assert workflows["comment_reply"].names == {"de": "Antworten auf deine Kommentare"}
     assert workflows["security_alert"].ignores_opt_out
     assert workflows["security_alert"].priority is Priority.critical

@@ -124,7 +124,7 @@ async def _prepare(clarion: Clarion, people: int) -> None:
 
 async def _report(clarion: Clarion, audience: dict[str, object]) -> None:
     body = msgspec.json.encode({"type": "bench.happened", "data": DATA, **audience})
-    await clarion.accept([clarion.door.enter(read_event(DEFAULT_PROJECT, body))])
+    await clarion.accept([await clarion.door.enter_one(read_event(DEFAULT_PROJECT, body))])
 
 
 async def _accept(clarion: Clarion, seconds: float) -> float:

@@ -70,8 +70,7 @@ async def _send(context: Context, project: str, body: dict[str, Any], as_json: b
     async with context.clarion() as clarion:
         number = await clarion.keys.project_number(project)
         draft = read_event(number, msgspec.json.encode(body))
-        await clarion.door.meet([draft])
-        (answer,) = await clarion.accept([clarion.door.enter(draft)])
+        (answer,) = await clarion.accept([await clarion.door.enter_one(draft)])
     if isinstance(answer, Invalid):
         raise answer
     shown = {"id": ids.show(ids.EVENT, answer.id), "status": "accepted", "duplicate": answer.duplicate}

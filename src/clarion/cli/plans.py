@@ -25,7 +25,6 @@ from clarion.workflows.catalogue import conflicts
 from clarion.workflows.definition import content_hash
 from clarion.workflows.difference import Difference, differences
 from clarion.workflows.files import LoadedFile, load_folder
-from clarion.workflows.schema import check_data
 from clarion.workflows.times import duration
 
 COMPARES = (
@@ -170,7 +169,7 @@ async def _replay(
     quiet: bool,
 ) -> dict[str, Any]:
     until = clarion.clock.now()
-    runner = Replay(clarion.db, clarion.contexts, render_key, check_data)
+    runner = Replay(clarion.db, clarion.contexts, render_key, clarion.checks.fits)
     share = await runner.share_of(project, sample)
     plan = replay.Plan(project, [*before.values()], [*after.values()], until - span, until, share, budget)
     with progress("replayed events") as report:

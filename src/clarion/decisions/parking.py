@@ -1,7 +1,7 @@
 """Parked work: what failed so often that it waits for a person, who finds it in the dashboard or `clarion parked`.
 
 Shards count their tries themselves, since one may also end its worker. What else is decided, reviews and digests, is
-counted here from its first failure on, and parked at the last.
+counted here from its first failure on, and parked at the last. Deliveries are counted by `clarion.deliveries.suspects`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from clarion.decisions.shards import ShardRef
 from clarion.model import ids
 from clarion.model.errors import Unavailable
 from clarion.model.ids import Id
-from clarion.model.jobs import DECIDE, DIGEST, REVIEW
+from clarion.model.jobs import DECIDE, DELIVER, DIGEST, REVIEW, TRIES
 from clarion.storage import Database, Lane, Tx, tables
+
+__all__ = ["TRIES", "Parked", "Task", "count", "failed", "park", "parked", "release", "singly"]
 
 log = structlog.get_logger("clarion.decisions")
 
-#: So often work is tried; then it waits for a person.
-TRIES = 5
 #: It is tried again after this many ms.
 POSTPONED = 15 * SECOND
 #: Failures that lie further apart (ms) aren't of one row.
@@ -46,15 +46,18 @@ _ABOUT = {
     REVIEW: "SELECT id, event_id, recipient, workflow FROM notifications WHERE project = :project AND id IN :ids",
     DIGEST: "SELECT id, NULL AS event_id, recipient, workflow FROM digest_buckets "
     "WHERE project = :project AND id IN :ids",
+    DELIVER: "SELECT d.id, d.notification_id, n.event_id, n.recipient, n.workflow FROM deliveries d "
+    "JOIN notifications n ON n.project = d.project AND n.id = d.notification_id "
+    "WHERE d.project = :project AND d.id IN :ids",
 }
 
 
 class Task(NamedTuple):
-    """What can be parked: a shard of an event, a step of a notification (a review), or a digest's bucket."""
+    """What can be parked: a shard of an event, a step of a notification (a review), a digest's bucket, a delivery."""
 
     project: int
     job: str
-    subject: Id  #: the event, the notification or the bucket
+    subject: Id  #: the event, the notification, the bucket or the delivery
     number: int = 0  #: the shard or the step
 
 
@@ -67,6 +70,7 @@ class Parked(NamedTuple):
     event_id: Id | None = None
     recipient: str | None = None
     workflow: str | None = None
+    notification_id: Id | None = None
 
 
 async def park(tx: Tx, ref: ShardRef, error: str, now: int) -> None:
@@ -119,6 +123,11 @@ async def _due(tx: Tx, task: Task, at: int) -> None:
             "UPDATE digest_buckets SET closes_at = :at WHERE project = :project AND id = :id AND closed_at IS NULL",
             at=at, project=task.project, id=task.subject,
         )  # fmt: skip
+    elif task.job == DELIVER:
+        await tx.run(
+            "UPDATE deliveries SET due_at = :at WHERE project = :project AND id = :id AND state = 'pending'",
+            at=at, project=task.project, id=task.subject,
+        )  # fmt: skip
     else:
         await tx.run(
             "UPDATE shards SET due_at = :at, tries = 0 WHERE project = :project AND event_id = :id "
@@ -158,6 +167,8 @@ async def _about(tx: Tx, project: int, tasks: Sequence[Task]) -> dict[Task, dict
             if row := known.get(task.subject):
                 event = None if row["event_id"] is None else bytes(row["event_id"])
                 about[task] = {"event_id": event, "recipient": row["recipient"], "workflow": row["workflow"]}
+                if job != DIGEST:
+                    about[task]["notification_id"] = bytes(row["id" if job == REVIEW else "notification_id"])
     return about
 
 
@@ -170,5 +181,8 @@ async def release(tx: Tx, project: int, now: int) -> int:
     for row in rows:
         task = Task(row["project"], row["job"], bytes(row["subject"]), row["number"])
         await _due(tx, task, now)
-        await tx.run(f"DELETE FROM parked WHERE {_KEY}", **task._asdict())  # nosec B608  # a constant
+        if task.job == DELIVER:  # it stays under suspicion: it may end another worker
+            await tx.run(f"UPDATE parked SET tries = 2, at = :now WHERE {_KEY}", now=now, **task._asdict())  # nosec B608
+        else:
+            await tx.run(f"DELETE FROM parked WHERE {_KEY}", **task._asdict())  # nosec B608  # a constant
     return len(rows)

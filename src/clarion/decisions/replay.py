@@ -9,7 +9,7 @@ people is chosen by a hash of their ids, each with all that happened to them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from hashlib import blake2b
 from typing import NamedTuple
@@ -165,7 +165,7 @@ class Replay:
         db: Database,
         contexts: Contexts,
         render_key: Callable[[str, Event], str],
-        check_data: Callable[[Workflow, dict[str, object]], None],
+        check_data: Callable[[Workflow, dict[str, object]], Awaitable[None]],
     ) -> None:
         self._db, self._contexts, self._render_key, self._check_data = db, contexts, render_key, check_data
 
@@ -205,7 +205,7 @@ class _Playing:
         self,
         db: Database,
         contexts: Contexts,
-        check_data: Callable[[Workflow, dict[str, object]], None],
+        check_data: Callable[[Workflow, dict[str, object]], Awaitable[None]],
         plan: Plan,
         shadows: Sequence[Shadow],
         outcome: Outcome,
@@ -283,7 +283,7 @@ class _Playing:
             for side, shadow in enumerate(self._shadows):
                 shadow.advance(at)
                 contexts = self._contexts_of(run, members, people, side)
-                if side == 1 and self._refused(run.event, shadow):
+                if side == 1 and await self._refused(run.event, shadow):
                     shadow.refuse(contexts)
                 else:
                     shadow.arrive(contexts, seen, at)
@@ -322,10 +322,10 @@ class _Playing:
             contexts = [msgspec.structs.replace(c, attention_budget=self._plan.budget or None) for c in contexts]
         return contexts
 
-    def _refused(self, event: Event, shadow: Shadow) -> bool:
+    async def _refused(self, event: Event, shadow: Shadow) -> bool:
         try:
             for workflow in shadow.started_by(event.type):
-                self._check_data(workflow, event.data)
+                await self._check_data(workflow, event.data)
         except Invalid:
             return True
         return False

@@ -7,6 +7,7 @@ primary -> `retries` further tries, exponential backoff, full jitter -> the next
 - Retry-After and throttling are waited for and not counted as an attempt, for a day at most; while there is another
   provider, only as long as a wait between tries may be.
 - `uncertain` may be a message that arrived: it is sent again only if the workflow says so, marked `possible_duplicate`.
+- The end of a worker is nobody's answer: it uses up no retry (`clarion.deliveries.suspects`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ LONGEST_WAIT = DAY
 LEAST_PATIENCE = 30
 #: Attempts after which a provider that keeps throttling is left for the next one.
 THROTTLED_BEFORE_NEXT = 10
+#: The code of an attempt whose worker has ended.
+LEASE_LOST = "lease_lost"
 
 
 class ChainPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +93,7 @@ def after(outcome: Outcome, standing: Standing, policy: ChainPolicy, now: int) -
         case OutcomeKind.MISCONFIGURED:
             step = _next_provider(standing, now)
         case OutcomeKind.UNCERTAIN:
-            step = _after_uncertain(standing, policy, now)
+            step = _after_uncertain(standing, policy, now, lost=outcome.code == LEASE_LOST)
         case OutcomeKind.TRANSIENT if outcome.retry_after is None:
             step = _again(standing, policy, now) or _next_provider(standing, now)
         case _:  # throttled, or transient with a Retry-After
@@ -108,6 +111,12 @@ def _again(standing: Standing, policy: ChainPolicy, now: int) -> RetryAt | None:
     return RetryAt(standing.provider, now + int(delay), possible_duplicate=standing.possible_duplicate)
 
 
+def _after_end(standing: Standing, policy: ChainPolicy, now: int) -> RetryAt:
+    delay = jitter(standing.delivery, standing.attempts) * _backoff(1, policy)
+    doubt = standing.possible_duplicate
+    return RetryAt(standing.provider, now + int(delay), counted=False, possible_duplicate=doubt)
+
+
 def _next_provider(standing: Standing, now: int, at_the_end: Reason = Reason.RETRIES_EXHAUSTED) -> Next:
     following = _following(standing)
     if not following:
@@ -115,8 +124,8 @@ def _next_provider(standing: Standing, now: int, at_the_end: Reason = Reason.RET
     return RetryAt(following[0], now, possible_duplicate=standing.possible_duplicate)
 
 
-def _after_uncertain(standing: Standing, policy: ChainPolicy, now: int) -> Next:
-    again = _again(standing, policy, now)
+def _after_uncertain(standing: Standing, policy: ChainPolicy, now: int, *, lost: bool) -> Next:
+    again = _after_end(standing, policy, now) if lost else _again(standing, policy, now)
     if standing.on_unknown == "hold":
         if again is None or not standing.idempotent:
             return Settled(DeliveryState.UNKNOWN, Reason.UNKNOWN_OUTCOME)

@@ -207,6 +207,12 @@ async def send_back(
     )  # fmt: skip
 
 
+async def put_off(tx: Tx, until: Mapping[tuple[int, Id], int], lease: Id) -> None:
+    """Gives claimed deliveries back, each until an instant: nothing of them has left, so that no attempt is counted."""
+    rows = [(*key, "sending", lease, "pending", None, at) for key, at in sorted(until.items())]
+    await tx.swap(tables.deliveries, ("project", "id"), ("state", "lease"), ("state", "lease", "due_at"), rows)
+
+
 async def let_go(tx: Tx, provider: str, lease: Id, but: Collection[Key]) -> int:
     """Gives back what a lease holds of a provider `but` these, as it was before the claim; how many that were."""
     rows = await tx.fetch(

@@ -1,24 +1,28 @@
 """The dispatcher: per provider, claims what there is room for, renders it, sends it concurrently, reports the outcomes.
 
 Each provider has its own room (`max_in_flight`): one that hangs slows no other. A part of the room is kept for
-critical and high priorities.
+critical and high priorities. What takes long to render is cooked one by one beside the rest, no more of it than fits;
+what doesn't is put off until its turn.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
 import structlog
 
 from clarion import meters
-from clarion.clock import Clock, monotonic
+from clarion.clock import NEVER, Clock, monotonic
+from clarion.deliveries import suspects
 from clarion.deliveries.carry import deliver
-from clarion.deliveries.claim import Claimed, Claims, Key, claim, let_go, send_back, slots_of
+from clarion.deliveries.claim import Claimed, Claims, Key, claim, let_go, put_off, send_back, slots_of
+from clarion.deliveries.cooking import Cooking
 from clarion.deliveries.evenly import Evenly
-from clarion.deliveries.interface import Provider, Report
+from clarion.deliveries.interface import Provider
 from clarion.deliveries.line import Line
 from clarion.deliveries.outcomes import Attempt, Outcomes
 from clarion.deliveries.pace import Pace
@@ -39,8 +43,7 @@ SHARED_ROOM = 0.8
 LEAST_CLAIM = 8
 #: Batches that one round moves away from a demoted provider at most; its own claims move more.
 MOST_MOVES = 10
-#: Takes back messages that must not be sent.
-Drop = Callable[[Sequence[Message], str], None]
+_BROKEN = failed(OutcomeKind.UNCERTAIN, "internal", "the worker failed while it was sending")
 URGENT = (int(Priority.critical), int(Priority.high))
 
 
@@ -54,6 +57,24 @@ class Lease(Protocol):
 
     def holds(self, lease: Id) -> bool:
         """Whether this one, taken at some time, is still its own."""
+
+
+class _Batch:
+    """What was claimed together, on its way to a provider."""
+
+    def __init__(self, provider: Provider, lease: Id, taken: Sequence[Claimed], started: int, probe: bool) -> None:
+        self.provider, self.lease, self.started, self.probe = provider, lease, started, probe
+        self.left = {c.id: c for c in taken}  #: without a report
+        self.ready: dict[Id, Ready] = {}
+        self.begun: set[Id] = set()  #: handed to the provider
+        self.carrying: list[asyncio.Task[None]] = []
+        self.error: Exception | None = None  #: what ended it before all had begun
+
+    def failed(self, error: Exception) -> None:
+        """Notes that not all of it may have begun."""
+        if not isinstance(error, Unavailable):
+            log.error("sending failed", provider=self.provider.name, error=type(error).__name__, exc_info=error)
+        self.error = error
 
 
 class Dispatcher:
@@ -86,6 +107,8 @@ class Dispatcher:
         self._hints: dict[str, set[int]] = {name: set() for name in providers}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._cooking = Cooking(renderer)
+        self._alone = asyncio.Lock()  #: held by a suspect while it is carried
         outcomes.room = self._give_room
 
     def share_fairly(self, weights: Mapping[str, float]) -> None:
@@ -211,39 +234,109 @@ class Dispatcher:
             self._begin(provider, claims, lease, now, probe=True)
 
     async def _send(self, provider: Provider, claims: Claims, lease: Id, claimed_at: int, *, probe: bool) -> None:
-        """Carries a batch to its provider. Every claimed delivery that isn't decided again gets exactly one report."""
-        left = {c.id: c for c in claims.taken}
+        """Carries a batch to its provider. Every claimed delivery gets exactly one report, or is given back unsent."""
         started = self._clock.now()
-
-        def report(delivery: Id, outcome: Outcome) -> None:
-            c = left.pop(delivery, None)
-            if c is not None:
-                self._outcomes.report(self._attempt(c, outcome, started, ready.get(delivery), probe), lease)
-
-        def drop(messages: Sequence[Message], why: str) -> None:
-            self._drop(provider.name, [c for m in messages if (c := left.pop(m.delivery_id, None)) is not None], why)
-
-        ready: dict[Id, Ready] = {}
+        batch = _Batch(provider, lease, claims.taken, started, probe)
         try:
             if claims.waited and not await self._touched(claims.waited, lease, claimed_at):
                 for c in claims.waited:
-                    del left[c.id]
+                    del batch.left[c.id]
                 self._give_room(claims.waited)
-            if not left:
-                return
-            ready = await self._renderer.ready(list(left.values()), started)
-            self._refuse_broken(ready, report)
-            messages = [r.message for r in ready.values() if r.message is not None]
-            try:
-                parts = await self._pace.parts(provider.name, messages, self._clock.now())
-            except Unavailable as error:  # nobody gives turns now, which is no attempt and no fault of the provider's
-                drop(messages, str(error))
-                parts = []
-            await asyncio.gather(*(self._deliver_at(provider, at, part, report, lease, drop) for at, part in parts))
-        except Exception as error:  # before the first send: nothing has left
-            log.error("sending failed", provider=provider.name, error=type(error).__name__, exc_info=error)
-        for delivery in list(left):
-            report(delivery, failed(OutcomeKind.TRANSIENT, "internal", "the worker failed before it could send"))
+            if batch.left:
+                await self._serve(batch)
+        except asyncio.CancelledError:
+            for task in batch.carrying:
+                task.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001  # told there; whatever hasn't begun hasn't left
+            batch.failed(error)
+        for came in await asyncio.gather(*batch.carrying, return_exceptions=True):
+            if isinstance(came, Exception):
+                batch.failed(came)
+        await self._end(batch)
+
+    async def _serve(self, batch: _Batch) -> None:
+        """Renders and sends: what is quickly made, beside it what takes longer, and suspects one by one."""
+        alone = await self._suspects(batch)
+        others = [c for c in batch.left.values() if c.id not in alone]
+        ready, orders = await self._renderer.prepare(others, batch.started) if others else ({}, [])
+        now, later = self._cooking.fit(orders)
+        await self._give_back(batch, later)
+        batch.carrying.append(asyncio.create_task(self._carry(batch, ready)))
+        async for part in self._cooking.served(now, partial(self._failed, batch)):
+            batch.carrying.append(asyncio.create_task(self._carry(batch, part)))
+        for c in alone.values():
+            await self._carry_alone(batch, c)
+
+    async def _suspects(self, batch: _Batch) -> dict[Id, Claimed]:
+        """Those of a batch that have to go alone."""
+        doubted = {(c.project, c.id): c for c in batch.left.values() if c.possible_duplicate}
+        if not doubted:
+            return {}
+        known = await self._db.read(partial(suspects.known, keys=doubted, now=batch.started))
+        return {key[1]: doubted[key] for key, suspicion in known.items() if suspicion.alone}
+
+    async def _carry(self, batch: _Batch, ready: Mapping[Id, Ready]) -> None:
+        """Sends what is ready, each at the instant that the provider's rate has for it."""
+        batch.ready.update(ready)
+        for delivery, r in ready.items():
+            if r.problem is not None:
+                self._report(batch, delivery, r.problem)
+        messages = [r.message for r in ready.values() if r.message is not None]
+        if messages:
+            parts = await self._pace.parts(batch.provider.name, messages, self._clock.now())
+            await asyncio.gather(*(self._deliver_at(batch, at, part) for at, part in parts))
+
+    async def _carry_alone(self, batch: _Batch, c: Claimed) -> None:
+        """Carries a suspect: rendered in a child, marked, and sent while no other suspect of this process is."""
+        key = (c.project, c.id)
+        async with self._alone:
+            _, orders = await self._renderer.prepare([c], batch.started, aside=True)
+            async for part in self._cooking.served(orders, partial(self._failed, batch)):
+                await self._db.write(partial(suspects.mark, key=key, now=self._clock.now()), Lane.OUTCOMES)
+                await self._carry(batch, part)
+                await self._outcomes.settled()
+                await self._db.write(partial(suspects.forget, keys=[key]), Lane.OUTCOMES)
+
+    def _report(self, batch: _Batch, delivery: Id, outcome: Outcome) -> None:
+        if (c := batch.left.pop(delivery, None)) is not None:
+            attempt = self._attempt(c, outcome, batch.started, batch.ready.get(delivery), batch.probe)
+            self._outcomes.report(attempt, batch.lease)
+
+    async def _give_back(self, batch: _Batch, later: Mapping[Id, int]) -> None:
+        """Gives deliveries back, each for so many ms."""
+        if later:
+            now, mine = self._clock.now(), [batch.left[i] for i in later]
+            until = {(c.project, c.id): now + later[c.id] for c in mine}
+            await self._db.write(partial(put_off, until=until, lease=batch.lease), Lane.OUTCOMES)
+            for i in later:
+                del batch.left[i]
+            self._give_room(mine)
+
+    async def _failed(self, batch: _Batch, deliveries: Sequence[Id], error: str) -> None:
+        """These couldn't even be tried: they come again, or are parked. It is no attempt."""
+        now, mine = self._clock.now(), [batch.left[i] for i in deliveries]
+        keys = [(c.project, c.id) for c in mine]
+
+        async def work(tx: Tx) -> None:
+            parked = await suspects.count(tx, keys, error, now)
+            until = {key: NEVER if key in parked else now + suspects.AGAIN for key in keys}
+            await put_off(tx, until, batch.lease)
+
+        await self._db.write(work, Lane.OUTCOMES)
+        for i in deliveries:
+            del batch.left[i]
+        self._give_room(mine)
+
+    async def _end(self, batch: _Batch) -> None:
+        """Settles what of a batch has no report yet: it may have left if it has begun, and hasn't if it hasn't."""
+        for delivery in batch.begun & batch.left.keys():
+            self._report(batch, delivery, _BROKEN)
+        if batch.left and not isinstance(batch.error, Unavailable) and self._lease.holds(batch.lease):
+            with suppress(Unavailable):
+                await self._failed(batch, list(batch.left), type(batch.error).__name__)
+        if batch.left:  # nobody gives turns now, or the database is away: no attempt, and no fault of the provider's
+            self._drop(batch, list(batch.left.values()), str(batch.error or "this worker's lease ran out"))
 
     async def _touched(self, waited: Sequence[Claimed], lease: Id, now: int) -> bool:
         """Whether the slots are stamped with the claim. While the limits store is away that has to be decided again."""
@@ -255,33 +348,28 @@ class Dispatcher:
             return False
         return True
 
-    async def _deliver_at(
-        self, provider: Provider, at: int, messages: Sequence[Message], report: Report, lease: Id, drop: Drop
-    ) -> None:
+    async def _deliver_at(self, batch: _Batch, at: int, messages: Sequence[Message]) -> None:
         now = self._clock.now()
         if at > now:
             await asyncio.sleep((at - now) / 1000)
-        if self._lease.holds(lease):
-            began, evenly = monotonic(), self._evenly[provider.name]
+        if self._lease.holds(batch.lease):
+            batch.begun.update(message.delivery_id for message in messages)
+            began, evenly = monotonic(), self._evenly[batch.provider.name]
 
             def answered(delivery: Id, outcome: Outcome) -> None:
                 evenly.answered(monotonic() - began)
-                report(delivery, outcome)
+                self._report(batch, delivery, outcome)
 
-            await deliver(provider, messages, max(at, now), answered)
+            await deliver(batch.provider, messages, max(at, now), answered)
         else:
-            drop(messages, "this worker's lease ran out")
+            lost = [c for m in messages if (c := batch.left.pop(m.delivery_id, None)) is not None]
+            self._drop(batch, lost, "this worker's lease ran out")
 
-    def _drop(self, provider: str, claimed: Sequence[Claimed], why: str) -> None:
+    def _drop(self, batch: _Batch, claimed: Sequence[Claimed], why: str) -> None:
         """They aren't sent. The next claim gives them back, if the lease isn't declared over until then."""
-        log.warning("not sent", provider=provider, count=len(claimed), why=why)
-        self._dropped.add(provider)
+        log.warning("not sent", provider=batch.provider.name, count=len(claimed), why=why)
+        self._dropped.add(batch.provider.name)
         self._give_room(claimed)
-
-    def _refuse_broken(self, ready: Mapping[Id, Ready], report: Report) -> None:
-        for delivery, r in ready.items():
-            if r.problem is not None:
-                report(delivery, r.problem)
 
     def _attempt(self, c: Claimed, outcome: Outcome, started: int, ready: Ready | None, probe: bool) -> Attempt:
         return Attempt(

@@ -17,6 +17,9 @@ from clarion.security.tokens import Claims, TokenPurpose, issue
 #: How long the link to the preferences in a message works. The one to unsubscribe never ends.
 PREFERENCES_TTL: Final = 90 * DAY
 
+#: The names that templates know them by.
+LINKS: Final = ("preferences", "unsubscribe")
+
 #: A longer link doesn't fit into one line of a header: then there is the one in the text.
 _LONGEST_IN_HEADER: Final = 900
 

@@ -15,10 +15,11 @@ import msgspec
 import structlog
 
 from clarion import meters, tracing
-from clarion.clock import Clock, monotonic
+from clarion.clock import NEVER, Clock, monotonic
+from clarion.deliveries import suspects
 from clarion.deliveries.carry import CRASHED
-from clarion.deliveries.chain import ChainPolicy, Next, RetryAt, Settled, Standing, after, pause_for
-from clarion.deliveries.claim import Claimed, leased, reached_by
+from clarion.deliveries.chain import LEASE_LOST, ChainPolicy, Next, RetryAt, Settled, Standing, after, pause_for
+from clarion.deliveries.claim import Claimed, leased, put_off, reached_by
 from clarion.deliveries.early import taken
 from clarion.deliveries.endpoints import Tried
 from clarion.deliveries.interface import ABORTED, PAYLOAD_INVALID, Provider
@@ -63,6 +64,7 @@ class Attempt(NamedTuple):
     failover_after: int | None = None  #: ms that a receipt may take
     country: str | None = None  #: of the contact point
     probe: bool = False  #: made to see whether a demoted provider is well again
+    park: bool = False  #: it isn't tried again before a person says so
 
 
 class Stored(NamedTuple):
@@ -229,20 +231,29 @@ class Outcomes:
             idempotent=c.provider in self._idempotent,
             probe=attempt.probe,
         )
-        return after(attempt.outcome, standing, self._policy, now)
+        step = after(attempt.outcome, standing, self._policy, now)
+        return step._replace(at=NEVER) if attempt.park and isinstance(step, RetryAt) else step
 
     async def abandon(self, lease: Id) -> None:
-        """Settles what a dead worker was sending: nobody knows whether it left."""
+        """Settles what a dead worker was sending: nobody knows whether it left, but of what stood in line behind a
+        suspect."""
         while claimed := await self._db.read(lambda tx: leased(tx, lease, CHUNK)):
             now = self._clock.now()
-            lost = failed(OutcomeKind.UNCERTAIN, "lease_lost", "the worker ended while it was sending")
             reached = await self._db.read(lambda tx, c=claimed: reached_by(tx, c))  # type: ignore[misc]
             chunk = []
             for c in claimed:
                 kind, country = reached.get((c.project, c.contact_id), (None, None))
-                attempt = Attempt(c, lost, now, now, kind, await self._held(c), None, country=country)
-                chunk.append((attempt, lease))
-            await self._follow_up(await self._db.write(partial(self.record, chunk=chunk, now=now), Lane.OUTCOMES), now)
+                chunk.append((Attempt(c, LOST, now, now, kind, await self._held(c), None, country=country), lease))
+            work = partial(self._abandon, chunk=chunk, lease=lease, now=now)
+            await self._follow_up(await self._db.write(work, Lane.OUTCOMES), now)
+
+    async def _abandon(self, tx: Tx, chunk: Sequence[tuple[Attempt, Id]], lease: Id, now: int) -> Stored:
+        known = await suspects.known(tx, (_id(a) for a, _ in chunk), now)
+        waited = {key for key, suspicion in known.items() if suspicion.alone and not suspicion.sending}
+        await put_off(tx, dict.fromkeys(waited, now), lease)
+        lost = [(a, lease) for a, _ in chunk if _id(a) not in waited]
+        parked = await suspects.count(tx, [_id(a) for a, _ in lost], suspects.LOST, now)
+        return await self.record(tx, [(a._replace(park=_id(a) in parked), lease) for a, _ in lost], now)
 
     async def _held(self, c: Claimed) -> str:
         return await self._on_unknown(c.project, c.workflow, c.version)
@@ -285,8 +296,14 @@ _UNKNOWN = (
     "JOIN notifications n ON n.project = d.project AND n.id = d.notification_id "
     "WHERE d.state = 'unknown' AND d.settled_at < :before ORDER BY d.settled_at LIMIT :most"
 )
+#: What is said of an attempt whose worker ended.
+LOST = failed(OutcomeKind.UNCERTAIN, LEASE_LOST, "the worker ended while it was sending")
 _UNSENT = frozenset({DeliveryState.FAILED, DeliveryState.EXPIRED})
 _UNUSABLE = frozenset({OutcomeKind.BAD_ADDRESS, OutcomeKind.OPTED_OUT})
+
+
+def _id(attempt: Attempt) -> tuple[int, Id]:
+    return attempt.claimed.project, attempt.claimed.id
 
 
 def _plain(attempt: Attempt) -> Attempt:

@@ -1,16 +1,23 @@
-"""From claimed deliveries to messages: loads what a batch needs in set queries, opens addresses, renders the texts."""
+"""From claimed deliveries to messages: loads what a batch needs in set queries, opens addresses, renders the texts.
+
+Texts that are quickly rendered are ready at once, with turns for others in between; the rest are orders, each cooked
+when its sender wants it (`clarion.templates.kitchen`).
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from clarion.clock import monotonic
 from clarion.deliveries.claim import Claimed
 from clarion.deliveries.digests import Content, contents
 from clarion.deliveries.interface import PAYLOAD_INVALID
+from clarion.deliveries.links import LINKS
 from clarion.directory.contacts_for_delivery import Opened, open_contacts
 from clarion.directory.reads import load_profiles
 from clarion.directory.tenants import tenants as load_tenants
@@ -23,13 +30,15 @@ from clarion.model.words import Channel, ContactKind, OutcomeKind
 from clarion.model.workflow import Step, Workflow
 from clarion.storage import Database, Tx
 from clarion.storage.tables import SNOOZED
-from clarion.templates.mail import render_extras
-from clarion.templates.rendering import RenderFailed, render_parts
+from clarion.templates.kitchen import Kitchen, Rendered
+from clarion.templates.rendering import RenderFailed
 from clarion.templates.scope import digest_scope, personal_scope, shared_scope
 from clarion.workflows.push_options import UNREAD as UNREAD_BADGE
 
 #: Decoded events kept in memory: a fan-out renders the same one thousands of times.
 KEPT_EVENTS = 512
+#: s that messages are rendered before others get their turn.
+TURN = 0.01
 
 _object = msgspec.json.Decoder(dict[str, Any])
 
@@ -44,6 +53,27 @@ class Ready(NamedTuple):
     expires_at: int | None
     failover_after: int | None
     country: str | None
+
+
+class Order(NamedTuple):
+    """A claimed delivery whose message takes its time, with all that it is made of."""
+
+    claimed: Claimed
+    cost: float  #: s, expected
+    event: Event
+    workflow: Workflow
+    step: Step
+    opened: Opened | None
+    locale: str | None
+    urls: dict[str, str]
+    scope: dict[str, Any]
+    unread: int
+
+    def settled(self, message: Message | None, problem: Outcome | None) -> Ready:
+        """What came of it."""
+        w, o = self.workflow, self.opened
+        kind, country = (o.kind, o.country) if o else (None, None)
+        return Ready(message, problem, kind, w.on_unknown, _expiry(self.event, w), w.failover_after, country)
 
 
 class Workflows(Protocol):
@@ -81,16 +111,46 @@ class Renderer:
         workflows: Workflows,
         open_data: Callable[[int, Id, bytes], bytes],
         links: Links,
+        kitchen: Kitchen,
     ) -> None:
         self._db, self._vault, self._workflows = db, vault, workflows
-        self._open_data, self._links = open_data, links
+        self._open_data, self._links, self._kitchen = open_data, links, kitchen
         self._events: OrderedDict[tuple[int, Id], Event] = OrderedDict()
 
     async def ready(self, claimed: Sequence[Claimed], now: int) -> dict[Id, Ready]:
-        """The messages of a batch by delivery id."""
+        """The messages of a batch by delivery id, however long they take. Raises Crashed."""
+        ready, orders = await self.prepare(claimed, now)
+        return ready | {order.claimed.id: await self.cook(order) for order in orders}
+
+    async def prepare(
+        self, claimed: Sequence[Claimed], now: int, *, aside: bool = False
+    ) -> tuple[dict[Id, Ready], list[Order]]:
+        """The messages that are quickly made, by delivery id, and the orders for the others; `aside`: for all."""
         batch = await self._db.read(lambda tx: self._load(tx, claimed, now))
         shared: dict[tuple[int, Id, int], dict[str, Any]] = {}
-        return {c.id: self._one(c, batch, shared) for c in claimed}
+        ready: dict[Id, Ready] = {}
+        orders: list[Order] = []
+        began = monotonic()
+        for c in claimed:
+            made = self._one(c, batch, shared, aside=aside)
+            if isinstance(made, Order):
+                orders.append(made)
+            else:
+                ready[c.id] = made
+            if monotonic() - began > TURN:
+                await asyncio.sleep(0)
+                began = monotonic()
+        return ready, orders
+
+    async def cook(self, order: Order) -> Ready:
+        """The message of an order, or the problem that settles it. Raises Crashed."""
+        o = order
+        try:
+            scope = {**o.scope, "urls": {name: o.urls[name] for name in LINKS}}  # as they are: no keys go to a child
+            rendered = await self._kitchen.aside(o.claimed.project, o.workflow, o.step, o.locale, scope)
+        except RenderFailed as error:
+            return o.settled(None, failed(OutcomeKind.REFUSED, PAYLOAD_INVALID, str(error)))
+        return o.settled(self._message(o, rendered), None)
 
     async def _load(self, tx: Tx, claimed: Sequence[Claimed], now: int) -> Batch:
         pinned = {(c.project, c.workflow, c.version) for c in claimed}
@@ -146,19 +206,13 @@ class Renderer:
                 self._events.popitem(last=False)
         return found
 
-    def _one(self, c: Claimed, batch: Batch, shared: dict[tuple[int, Id, int], dict[str, Any]]) -> Ready:
+    def _one(
+        self, c: Claimed, batch: Batch, shared: dict[tuple[int, Id, int], dict[str, Any]], *, aside: bool
+    ) -> Ready | Order:
         event = batch.events[c.project, c.event_id]
         workflow = batch.workflows[c.project, c.workflow, c.version]
         profile = batch.profiles.get((c.project, c.recipient)) or Profile(id=c.recipient, known=False)
         opened = batch.contacts.get((c.project, c.contact_id)) if c.contact_id is not None else None
-        expires_at = _expiry(event, workflow)
-        kind, country = (opened.kind, opened.country) if opened else (None, None)
-
-        def ready(message: Message | None, problem: Outcome | None) -> Ready:
-            return Ready(message, problem, kind, workflow.on_unknown, expires_at, workflow.failover_after, country)
-
-        if c.contact_id is not None and opened is None:
-            return ready(None, failed(OutcomeKind.BAD_ADDRESS, "contact_gone", "the contact point was removed"))
         digest = batch.digests.get((c.project, c.notification_id, c.step))
         alike = (c.project, c.event_id, 0) if digest is None else (c.project, c.notification_id, c.step)
         scope = shared.get(alike)
@@ -166,21 +220,29 @@ class Renderer:
             scope = shared[alike] = _shared(batch, event, digest)
         urls = self._links.urls(c.project, c.recipient, workflow, c.channel)
         locale = (opened.locale if opened else None) or profile.locale
-        step = _step(workflow, c.step)
+        step, seen = _step(workflow, c.step), personal_scope(scope, profile, urls)
+        order = Order(c, 0.0, event, workflow, step, opened, locale, urls, seen, batch.unread.get(c.id, 0))
+        if c.contact_id is not None and opened is None:
+            return order.settled(None, failed(OutcomeKind.BAD_ADDRESS, "contact_gone", "the contact point was removed"))
         try:
-            seen = personal_scope(scope, profile, urls)
-            parts, extras = render_parts(workflow, step, locale, seen), render_extras(workflow, step, seen)
-            if _shows_unread(step):
-                parts["badge"] = str(batch.unread.get(c.id, 0))
+            rendered = None if aside else self._kitchen.here(c.project, workflow, step, locale, seen)
         except RenderFailed as error:
-            return ready(None, failed(OutcomeKind.REFUSED, PAYLOAD_INVALID, str(error)))
-        message = Message(
+            return order.settled(None, failed(OutcomeKind.REFUSED, PAYLOAD_INVALID, str(error)))
+        if rendered is None:
+            return order._replace(cost=self._kitchen.cost(c.project, workflow, step) or 0.0)
+        return order.settled(self._message(order, rendered), None)
+
+    def _message(self, order: Order, rendered: Rendered) -> Message:
+        c, event, opened, (parts, extras) = order.claimed, order.event, order.opened, rendered
+        if _shows_unread(order.step):
+            parts["badge"] = str(order.unread)
+        return Message(
             project=c.project,
             delivery_id=c.id,
             notification_id=c.notification_id,
             recipient=c.recipient,
             channel=c.channel,
-            kind=kind,
+            kind=opened.kind if opened else None,
             address=opened.value if opened else "",
             parts=parts,
             attempt=c.attempts + 1,
@@ -188,15 +250,14 @@ class Renderer:
             category=c.category,
             event_type=event.type,
             event_data=event.data,
-            headers={**extras.headers, **self._links.headers(urls, workflow, c.channel)},
+            headers={**extras.headers, **self._links.headers(order.urls, order.workflow, c.channel)},
             tags=extras.tags,
             attachments=extras.attachments,
             accepted_at=event.accepted_at,
-            expires_at=expires_at,
+            expires_at=_expiry(event, order.workflow),
             priority=int(c.priority),
-            locale=locale,
+            locale=order.locale,
         )
-        return ready(message, None)
 
 
 #: As the inbox counts: without what is snoozed.

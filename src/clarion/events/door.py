@@ -1,14 +1,16 @@
 """The door: what an event must pass before it may be stored. Finds its workflows and checks its data against them.
 
-Checks are made in memory. Only drafts of a type that nobody knows here cost a query, one for all of them: another
-process may have stored the workflow a moment ago.
+Checks are made in memory; what may take long is done aside, so that nobody waits for it but who asked. Drafts of a
+type that nobody knows here cost a query, one for all of them: another process may have stored the workflow just now.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
 
+from clarion.clock import monotonic
 from clarion.events.accept import Entry
 from clarion.events.intake import Draft
 from clarion.model.errors import Invalid
@@ -16,12 +18,22 @@ from clarion.model.workflow import Workflow
 
 #: The current workflows that an event type starts, disabled ones included.
 ForType = Callable[[int, str], tuple[Workflow, ...]]
-#: Raises Invalid where the data breaks a workflow's `data_schema`.
-CheckData = Callable[[Workflow, dict[str, Any]], None]
+#: s that drafts are checked before others get their turn.
+TURN = 0.01
+
+
+class CheckData(Protocol):
+    """Holds data against a workflow's `data_schema`; raises Invalid where it breaks it."""
+
+    def here(self, workflow: Workflow, data: dict[str, Any], size: int) -> bool:
+        """At once, if that is short; else False."""
+
+    async def aside(self, workflow: Workflow, data: dict[str, Any]) -> None:
+        """However long it takes."""
 
 
 class Door:
-    """Checks drafts; `enter` in memory, after `meet` has looked for workflows that aren't there yet."""
+    """Checks drafts."""
 
     def __init__(
         self,
@@ -33,19 +45,39 @@ class Door:
         self._for_type, self._check_data, self._known_types = for_type, check_data, known_types
         self._refresh = refresh
 
-    async def meet(self, drafts: Iterable[Draft]) -> None:
-        """Reads what other processes stored, if one of these drafts is of an unknown type."""
+    async def enter(self, drafts: Sequence[Draft]) -> list[Entry | Invalid]:
+        """Each draft with the workflows that it starts, or what is wrong with it.
+
+        Reads what other processes stored, if one of the drafts is of an unknown type.
+        """
         if not all(self._for_type(draft.project, draft.type) for draft in drafts):
             await self._refresh()
+        answers: list[Entry | Invalid] = []
+        began = monotonic()
+        for draft in drafts:
+            try:
+                answers.append(await self._enter(draft))
+            except Invalid as error:
+                answers.append(error)
+            if monotonic() - began > TURN:
+                await asyncio.sleep(0)
+                began = monotonic()
+        return answers
 
-    def enter(self, draft: Draft) -> Entry:
-        """The draft with the workflows that it starts. Raises Invalid."""
+    async def enter_one(self, draft: Draft) -> Entry:
+        """The same for one. Raises Invalid."""
+        (answer,) = await self.enter((draft,))
+        if isinstance(answer, Invalid):
+            raise answer
+        return answer
+
+    async def _enter(self, draft: Draft) -> Entry:
         workflows = self._for_type(draft.project, draft.type)
         if not workflows:
             known = self._known_types(draft.project)
             mend = f"known types: {', '.join(known[:20])}" if known else "no workflow is loaded"
             raise Invalid("unknown_event_type", f"no workflow names {draft.type!r} in `on`; {mend}", "type")
         for workflow in workflows:
-            if workflow.data_schema is not None:
-                self._check_data(workflow, draft.data)
+            if workflow.data_schema is not None and not self._check_data.here(workflow, draft.data, draft.size):
+                await self._check_data.aside(workflow, draft.data)
         return Entry(draft, workflows)

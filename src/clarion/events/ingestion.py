@@ -47,13 +47,13 @@ class Ingestion:
                 drafts.append((message, self._draft(message)))
             except Invalid as error:
                 refused.append(Refused(message, error.code, error.detail))
-        await self._door.meet(draft for _, draft in drafts)
         entries: list[tuple[Incoming, Entry]] = []
-        for message, draft in drafts:
-            try:
-                entries.append((message, self._door.enter(draft)))
-            except Invalid as error:
-                refused.append(Refused(message, error.code, error.detail))
+        checked = await self._door.enter([draft for _, draft in drafts])
+        for (message, _), entry in zip(drafts, checked, strict=True):
+            if isinstance(entry, Invalid):
+                refused.append(Refused(message, entry.code, entry.detail))
+            else:
+                entries.append((message, entry))
         answers = await self._accept([entry for _, entry in entries]) if entries else []
         for (message, _), answer in zip(entries, answers, strict=True):
             if isinstance(answer, Invalid):

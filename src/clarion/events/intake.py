@@ -68,6 +68,7 @@ class Draft(NamedTuple):
     expires_at: int | None
     priority: Priority | None
     traceparent: str | None = None  #: the trace it belongs to, from the request's header
+    size: int = 0  #: bytes of its JSON
 
     @property
     def audience(self) -> str:
@@ -87,7 +88,7 @@ def read_event(project: int, body: bytes, header_key: str | None = None) -> Draf
     """The draft in a JSON body. Raises Invalid."""
     event = _decode(_event, body)
     key = _one_key(event.idempotency_key, header_key)
-    return draft(project, event, key, _fingerprint(body) if key is not None else b"")
+    return draft(project, event, key, _fingerprint(body) if key is not None else b"", len(body))
 
 
 def draft_of_batch_item(project: int, body: bytes) -> Draft:
@@ -122,7 +123,7 @@ def read_cloud_event(project: int, body: bytes) -> Draft:
         _text(getattr(cloud, name), name, 2048)
     # One text that no other pair gives, and that the application can't have chosen by accident.
     key = "ce:" + blake2b(_sorted.encode([cloud.source, cloud.id]), digest_size=24).hexdigest()
-    return draft(project, event, key, _fingerprint(body))
+    return draft(project, event, key, _fingerprint(body), len(body))
 
 
 def split_batch(body: bytes) -> list[bytes]:
@@ -180,7 +181,7 @@ def _one_key(field: str | None, header: str | None) -> str | None:
     return key
 
 
-def draft(project: int, event: EventBody, key: str | None, fingerprint: bytes) -> Draft:
+def draft(project: int, event: EventBody, key: str | None, fingerprint: bytes, size: int) -> Draft:
     """Checks the fields of a decoded event. Raises Invalid."""
     _text(event.type, "type", MOST_TEXT)
     members, profiles = _members(event)
@@ -203,6 +204,7 @@ def draft(project: int, event: EventBody, key: str | None, fingerprint: bytes) -
         send_at=_instant(event.send_at, "send_at"),
         expires_at=_instant(event.expires_at, "expires_at"),
         priority=_priority(event.priority),
+        size=size,
     )
 
 

@@ -14,6 +14,9 @@ DELIVER: Final = "deliver.v1"  #: deliveries of `provider` are due
 
 JOBS: Final = (DECIDE, REVIEW, DIGEST, DELIVER)  #: every kind
 
+#: So often work is tried; then it is parked, and waits for a person.
+TRIES: Final = 5
+
 
 class Job(NamedTuple):
     """One hint, for the queue of its priority. `ids` are shown ids, where the one who announces knows them."""

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from functools import wraps
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from liquid import RenderContext
 from liquid.exceptions import FilterArgumentError, ResourceLimitError
-from liquid.filter import liquid_filter, with_context
+from liquid.filter import liquid_filter, sequence_filter, with_context
 
 from clarion import zones
 
@@ -68,6 +67,35 @@ def json(value: object) -> str:
     return msgspec.json.encode(value, enc_hook=str).decode()
 
 
+@sequence_filter
+def uniq(sequence: Sequence[Any], key: object = None) -> list[object]:
+    """Each value once, the first of them; with `key`, each value of that property. Takes one pass over them."""
+    seen: set[object] = set()
+    kept = []
+    for item in sequence:
+        try:
+            told = item if key is None else item[key]
+        except KeyError:
+            told = _NOTHING
+        mark = _mark(told)
+        if mark not in seen:
+            seen.add(mark)
+            kept.append(item)
+    return kept
+
+
+_NOTHING = object()
+
+
+def _mark(value: object) -> object:
+    """Something hashable that is the same for equal values: JSON's lists and mappings by what is in them."""
+    if isinstance(value, list):
+        return (list, *map(_mark, value))
+    if isinstance(value, dict):
+        return (dict, frozenset((name, _mark(inner)) for name, inner in value.items()))
+    return value
+
+
 def _length(items: Iterable[object], each: int = 0) -> int:
     return sum((len(item) if isinstance(item, str) else 32) + each for item in items)
 
@@ -89,19 +117,48 @@ def _concatenated(left: object, right: object = ()) -> int:
 _FORETOLD: dict[str, Callable[..., int]] = {"replace": _replaced, "join": _joined, "concat": _concatenated}
 
 
-def bounded(name: str, filter_: Filter) -> Filter:
-    """The filter, stopped before it can make something huge out of something small."""
-    foretold = _FORETOLD.get(name)
+class Spending(Protocol):
+    """What counts the work of a render."""
 
-    @wraps(filter_)
-    def call(left: object, *args: Any, **named: Any) -> Any:
+    env: Any
+
+    def spend(self, work: int) -> None:
+        """Counts work; raises once it is too much."""
+
+
+def extent(value: object) -> int:
+    """The work, in the unit of `Spending`, that a filter or an output has with a value of this size."""
+    if isinstance(value, str):
+        return len(value) >> 6
+    return len(value) >> 2 if isinstance(value, (list, tuple, dict)) else 0
+
+
+def bounded(name: str, filter_: Filter) -> Filter:
+    """The filter, called with the context before its own arguments: its work is counted before and after, and it is
+    stopped before it can make something huge out of something small."""
+    foretold = _FORETOLD.get(name)
+    wants_context = getattr(filter_, "with_context", False)
+    wants_environment = getattr(filter_, "with_environment", False)
+
+    def call(context: Spending, left: object, *args: Any, **named: Any) -> Any:
+        work = 2 + extent(left)
+        for arg in args:
+            work += extent(arg)
+        context.spend(work)
         if foretold is not None and foretold(left, *args[:2]) > MAX_TEXT:
             raise ResourceLimitError(f"{name}: over {MAX_TEXT:,} characters", token=None)
+        if wants_context:
+            named["context"] = context
+        if wants_environment:
+            named["environment"] = context.env
         made = filter_(left, *args, **named)
         if isinstance(made, str) and len(made) > MAX_TEXT:
             raise ResourceLimitError(f"{name}: over {MAX_TEXT:,} characters", token=None)
         if isinstance(made, int) and abs(made) > MAX_NUMBER:
             raise ResourceLimitError(f"{name}: a number with over 30 digits", token=None)
+        context.spend(extent(made))
         return made
 
+    if hasattr(filter_, "validate"):
+        call.validate = filter_.validate  # type: ignore[attr-defined]
     return call

@@ -8,16 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import lru_cache, partial
+from io import StringIO
+from sys import getsizeof
 from typing import Any, ClassVar
 
 from liquid import BoundTemplate, Environment, RenderContext
+from liquid import escape as safe
 from liquid.ast import Node
 from liquid.builtin.content import ContentNode
 from liquid.builtin.expressions import FilteredExpression, Path
 from liquid.builtin.expressions.primitive import RangeLiteral
-from liquid.builtin.output import OutputNode
-from liquid.exceptions import LiquidError, LoopIterationLimitError, ResourceLimitError
+from liquid.builtin.output import Output, OutputNode
+from liquid.builtin.tags.for_tag import ForNode, ForTag
+from liquid.builtin.tags.tablerow_tag import TablerowNode, TablerowTag
+from liquid.exceptions import (
+    LiquidError,
+    LocalNamespaceLimitError,
+    LoopIterationLimitError,
+    OutputStreamLimitError,
+    ResourceLimitError,
+    UnknownFilterError,
+)
+from liquid.output import LimitedStringIO
 from liquid.stringify import to_liquid_string
 from liquid.utils import ReadOnlyChainMap
 
@@ -27,77 +40,184 @@ from clarion.templates.tokens import MAX_SOURCE, BrokenTemplate, line_at, scan
 Scope = Mapping[str, Any]
 
 
+#: Work without a bound of its own: for a process that is ended when it takes too long.
+ENDLESS = 1 << 62
+#: The work of a render that nobody waits for: 5 to 10 ms. A unit is a node of the template, 64 characters that a filter
+#: passes through, or 4 items of a list.
+SHORT = 6_000
+
+
+class Slow(Exception):
+    """More work than this render may be: it has to be done where nothing waits for it."""
+
+
 class _Context(RenderContext):
-    """Counts the rounds of all loops together, and knows no `now` of its own."""
+    """Counts the rounds of all loops together and all work, and knows no `now` of its own."""
 
-    __slots__ = ("rounds",)
+    __slots__ = ("body", "held", "left", "rounds")
 
-    def __init__(self, template: BoundTemplate, **options: Any) -> None:
+    def __init__(self, template: BoundTemplate, work: int, **options: Any) -> None:
         super().__init__(template, **options)
         self.scope = ReadOnlyChainMap(self.locals, self.globals, self.counters)
-        self.rounds = 0
+        self.rounds, self.held, self.left = 0, 0, work
+        self.body = 0  #: nodes in the loop that is about to begin
+
+    def spend(self, work: int) -> None:
+        self.left -= work
+        if self.left < 0:
+            raise Slow
 
     def raise_for_loop_limit(self, length: int = 1) -> None:
         self.rounds += length
         if self.rounds > filters.MAX_ITEMS:
             raise LoopIterationLimitError(f"over {filters.MAX_ITEMS:,} rounds of its loops", token=None)
+        self.spend(length * (1 + self.body))
+
+    def assign(self, key: str, val: Any) -> None:
+        self.held += getsizeof(val, 1) - (getsizeof(self.locals[key], 1) if key in self.locals else 0)
+        self.locals[key] = val
+        if self.held > filters.MAX_TEXT:
+            raise LocalNamespaceLimitError(f"its variables hold over {filters.MAX_TEXT:,} bytes", token=None)
+
+    def filter(self, name: str, token: Any) -> Callable[..., object]:
+        try:
+            return partial(self.env.filters[name], self)
+        except KeyError:
+            raise UnknownFilterError(f"unknown filter '{name}'", token=token) from None
+
+    def get_buffer(self, buf: Any = None) -> _Buffer:
+        return _Buffer(self, filters.MAX_TEXT - (buf.size if isinstance(buf, LimitedStringIO) else 0))
+
+
+class _Buffer(LimitedStringIO):
+    """Takes long texts into account."""
+
+    def __init__(self, context: _Context, limit: int) -> None:
+        super().__init__(limit)
+        self.context = context
+
+    def write(self, text: str) -> int:
+        self.size += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+        if self.size > self.limit:
+            raise OutputStreamLimitError(f"over {filters.MAX_TEXT:,} bytes of text", token=None)
+        if len(text) > 1_000:
+            self.context.spend(len(text) >> 10)
+        return StringIO.write(self, text)
+
+
+class _Looping:
+    """A loop that tells its context how much is in it."""
+
+    __slots__ = ()
+    weight: int
+
+    def render_to_output(self, context: RenderContext, buffer: Any) -> int:
+        context.body = self.weight  # type: ignore[attr-defined]
+        return int(super().render_to_output(context, buffer))  # type: ignore[misc]
+
+
+class _ForNode(_Looping, ForNode):
+    __slots__ = ("weight",)
+
+
+class _TablerowNode(_Looping, TablerowNode):
+    __slots__ = ("weight",)
+
+
+class _OutputNode(OutputNode):
+    """Lists and mappings in an output are work."""
+
+    __slots__ = ()
+
+    def render_to_output(self, context: RenderContext, buffer: Any) -> int:
+        value = self.expression.evaluate(context)
+        if isinstance(value, (list, tuple, dict)):
+            context.spend(filters.extent(value))  # type: ignore[attr-defined]
+            value = to_liquid_string(value, context.autoescape)
+            context.spend(filters.extent(value))  # type: ignore[attr-defined]
+        return buffer.write(to_liquid_string(value, context.autoescape))  # type: ignore[no-any-return]
+
+
+class _For(ForTag):
+    node_class = _ForNode
+
+
+class _Tablerow(TablerowTag):
+    node_class = _TablerowNode
+
+
+class _Output(Output):
+    node_class = _OutputNode
 
 
 class _Environment(Environment):
-    """Standard Liquid without `include` and `render`, every filter bounded."""
+    """Standard Liquid without `include` and `render`, every filter bounded, all work counted."""
 
     output_stream_limit: ClassVar[int | None] = filters.MAX_TEXT
-    local_namespace_limit: ClassVar[int | None] = filters.MAX_TEXT
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
         super().setup_tags_and_filters(extra=extra)
         for tag in ("include", "render"):
             del self.tags[tag]
-        self.filters.update(date=filters.date, json=filters.json)
+        for kind in (_For, _Tablerow, _Output):
+            self.add_tag(kind)
+        self.filters.update(date=filters.date, json=filters.json, uniq=filters.uniq)
         self.filters = {name: filters.bounded(name, filter_) for name, filter_ in self.filters.items()}
 
 
 _PLAIN, _ESCAPING = _Environment(), _Environment(autoescape=True)
 
+#: Renders a text with plain values only; the flag: within bounds.
+_Quick = Callable[[Scope, bool], str]
+
 
 class Template:
     """A compiled template. `render` raises whatever a filter or a limit raises."""
 
-    __slots__ = ("_bound", "_quick")
+    __slots__ = ("_bound", "_quick", "_weight")
 
-    def __init__(self, bound: BoundTemplate, quick: Callable[[Scope], str] | None) -> None:
-        self._bound, self._quick = bound, quick
+    def __init__(self, bound: BoundTemplate, quick: _Quick | None, weight: int) -> None:
+        self._bound, self._quick, self._weight = bound, quick, weight
 
-    def render(self, scope: Scope) -> str:
+    def render(self, scope: Scope, work: int = ENDLESS) -> str:
+        """The text. Raises Slow if it is more than so much work."""
         if self._quick is not None:
-            return self._quick(scope)
-        context = _Context(self._bound, globals=scope)
+            return self._quick(scope, work < ENDLESS)
+        context = _Context(self._bound, work, globals=scope)
+        context.spend(self._weight)
         buffer = context.get_buffer()
         self._bound.render_with_context(context, buffer)
         return buffer.getvalue()
 
 
-def _parse(source: str, escape: bool) -> BoundTemplate:
+def _parse(source: str, escape: bool) -> tuple[BoundTemplate, int]:
+    """The syntax tree, and the number of its nodes."""
     scan(source)
     try:
         bound = (_ESCAPING if escape else _PLAIN).from_string(source)
     except LiquidError as error:
         raise _told(error, source) from error
-    if ".." in source:
-        _bound_ranges(bound.nodes, RenderContext(bound))
-    return bound
+    return bound, _weigh(bound.nodes, RenderContext(bound), ranges=".." in source)
 
 
-def _bound_ranges(nodes: Iterable[Node], context: RenderContext) -> None:
-    """Gives every range of a syntax tree its limit: python-liquid has none, and walks them through when reversed."""
+def _weigh(nodes: Iterable[Node], context: RenderContext, *, ranges: bool) -> int:
+    """The number of nodes, which loops keep for themselves.
+
+    Also gives every range its limit: python-liquid has none, and walks them through when reversed.
+    """
+    count = 0
     for node in nodes:
-        expressions = list(node.expressions())
+        within = _weigh(node.children(context), context, ranges=ranges)
+        if isinstance(node, (_ForNode, _TablerowNode)):
+            node.weight = within
+        count += 1 + within
+        expressions = list(node.expressions()) if ranges else []
         while expressions:
             expression = expressions.pop()
             expressions += expression.children()
             if isinstance(expression, RangeLiteral):
                 expression.__class__ = _Range
-        _bound_ranges(node.children(context), context)
+    return count
 
 
 class _Range(RangeLiteral):
@@ -130,7 +250,7 @@ def _told(error: LiquidError, source: str) -> BrokenTemplate:
     return BrokenTemplate(f"{message}: {source.splitlines()[line - 1].strip()[:120]}", line)
 
 
-def _quick(nodes: list[Node], escape: bool) -> Callable[[Scope], str] | None:
+def _quick(nodes: list[Node], escape: bool) -> _Quick | None:
     """A renderer for texts with plain values only (`{{ event.data.author }} replied`), seven times as fast.
 
     None where any Liquid beyond that is used, or so many values that they need a bound. It must come out as
@@ -147,16 +267,30 @@ def _quick(nodes: list[Node], escape: bool) -> Callable[[Scope], str] | None:
     if len(parts) > 64:
         return None
 
-    def value_at(scope: Scope, path: tuple[str, ...]) -> str:
+    def value_at(scope: Scope, path: tuple[str, ...], bounded: bool) -> str:
         value: Any = scope
         try:
             for segment in path:
                 value = value[segment]
         except (KeyError, TypeError, IndexError):
             return ""
+        if type(value) is str:
+            return safe(value) if escape else value
+        if bounded and isinstance(value, (list, dict)):
+            return _short(value, escape)
         return to_liquid_string(value, escape)
 
-    return lambda scope: "".join([part if isinstance(part, str) else value_at(scope, part) for part in parts])
+    return lambda scope, bounded: "".join(
+        [part if isinstance(part, str) else value_at(scope, part, bounded) for part in parts]
+    )
+
+
+def _short(value: Any, escape: bool) -> str:
+    """A list or mapping as a text. Raises Slow if that is long."""
+    text = "" if len(value) > 1_000 else to_liquid_string(value, escape)
+    if len(value) > 1_000 or len(text) > 20_000:
+        raise Slow
+    return text
 
 
 def _plain_path(node: Node) -> tuple[str, ...] | None:
@@ -173,8 +307,8 @@ def compiled(source: str, escape: bool) -> Template:
 
     Raises BrokenTemplate.
     """
-    bound = _parse(source, escape)
-    return Template(bound, _quick(bound.nodes, escape))
+    bound, weight = _parse(source, escape)
+    return Template(bound, _quick(bound.nodes, escape), weight)
 
 
 def check(source: str) -> frozenset[str]:
@@ -182,7 +316,7 @@ def check(source: str) -> frozenset[str]:
 
     Raises BrokenTemplate. For the moment a workflow is loaded: it is slower than `compiled`.
     """
-    analysis = _parse(source, False).analyze()
+    analysis = _parse(source, False)[0].analyze()
     for name, spans in analysis.filters.items():
         if name not in _PLAIN.filters:
             close = get_close_matches(name, _PLAIN.filters, 1)
@@ -192,9 +326,17 @@ def check(source: str) -> frozenset[str]:
     return frozenset(analysis.globals)
 
 
-def render_text(source: str, scope: Scope) -> str:
+def is_long(source: str) -> bool:
+    """Whether a source takes its time to be compiled: 10 ms or more."""
+    return len(source) > 50_000 or source.count("{%") + source.count("{{") > 400
+
+
+def render_text(source: str, scope: Scope, work: int = ENDLESS) -> str:
     """Renders a one-off text (a dedupe or digest key), unescaped. Raises what `Template.render` raises."""
-    return compiled(source, False).render(scope)
+    return compiled(source, False).render(scope, work)
 
 
-__all__ = ["MAX_SOURCE", "BrokenTemplate", "Scope", "Template", "check", "compiled", "render_text"]
+__all__ = [
+    "ENDLESS", "MAX_SOURCE", "SHORT", "BrokenTemplate", "Scope", "Slow", "Template", "check", "compiled", "is_long",
+    "render_text",
+]  # fmt: skip

@@ -11,9 +11,10 @@ from base64 import b64decode
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from clarion.aside.child import at
 from clarion.model.delivery import Attachment
 from clarion.model.workflow import AttachedFile, Step, Workflow
-from clarion.templates.liquid import Scope, compiled
+from clarion.templates.liquid import ENDLESS, Scope, Slow, compiled
 from clarion.templates.rendering import RenderFailed, Unfit, one_line, reason
 
 #: Characters of a rendered header's value; it must stay one header of a size that every mail server takes.
@@ -37,28 +38,32 @@ class Extras(NamedTuple):
 _NOTHING = Extras({}, (), ())
 
 
-def render_extras(workflow: Workflow, step: Step, scope: Scope) -> Extras:
+def render_extras(workflow: Workflow, step: Step, scope: Scope, work: int = ENDLESS) -> Extras:
     """What the step's email has besides its parts. A header or a tag that comes out empty is left out.
 
-    Raises RenderFailed.
+    Raises RenderFailed; Slow if one of them is more than so much work.
     """
     if not (step.headers or step.tags or step.attachments):
         return _NOTHING
     place = ""
+    if work == ENDLESS:
+        at("headers, tags and attachments")
     try:
         headers = {}
         for name, source in step.headers.items():
             place = f"headers.{name}"
-            if value := _header(compiled(source, False).render(scope)):
+            if value := _header(compiled(source, False).render(scope, work)):
                 headers[name] = value
         place = "tags"
-        tags = (_tag(compiled(source, False).render(scope)) for source in step.tags)
+        tags = (_tag(compiled(source, False).render(scope, work)) for source in step.tags)
         kept = tuple(dict.fromkeys(tag for tag in tags if tag))
         files = []
         for index, file in enumerate(step.attachments):
             place = f"attachments[{index}]"
-            if (made := _attachment(file, scope)) is not None:
+            if (made := _attachment(file, scope, work)) is not None:
                 files.append(made)
+    except Slow:
+        raise
     except Exception as error:
         raise RenderFailed(workflow.key, step, place, reason(error)) from error
     return Extras(headers, kept, tuple(files))
@@ -89,15 +94,16 @@ def _tag(text: str) -> str:
     return _NOT_IN_TAG.sub("-", text.strip()).strip("-")[:MAX_TAG]
 
 
-def _attachment(file: AttachedFile, scope: Scope) -> Attachment | None:
-    name = _NOT_IN_FILENAME.sub("_", one_line(compiled(file.filename, False).render(scope))).strip(" .")[:MAX_FILENAME]
+def _attachment(file: AttachedFile, scope: Scope, work: int) -> Attachment | None:
+    name = one_line(compiled(file.filename, False).render(scope, work))
+    name = _NOT_IN_FILENAME.sub("_", name).strip(" .")[:MAX_FILENAME]
     if not name:
         raise Unfit("its filename is empty")
     if file.text is not None:
-        content = compiled(file.text, False).render(scope).encode("utf-8", "replace")
+        content = compiled(file.text, False).render(scope, work).encode("utf-8", "replace")
     else:
         source = file.content or ""
-        content = decoded(source if is_static(source) else compiled(source, False).render(scope))
+        content = decoded(source if is_static(source) else compiled(source, False).render(scope, work))
     if not content.strip():
         if file.optional:
             return None

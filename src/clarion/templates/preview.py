@@ -8,12 +8,13 @@ from typing import Any
 from clarion.model.events import Event
 from clarion.model.people import Profile, Tenant
 from clarion.model.workflow import Workflow
-from clarion.templates.mail import render_extras, shown_extras
-from clarion.templates.rendering import render_parts
+from clarion.templates.kitchen import Kitchen
+from clarion.templates.mail import shown_extras
 from clarion.templates.scope import scope_of
 
 
-def render_preview(
+async def render_preview(
+    kitchen: Kitchen,
     workflow: Workflow,
     profile: Profile,
     data: dict[str, Any],
@@ -28,7 +29,7 @@ def render_preview(
 
     An email that has them also shows `headers`, `tags` and `attachments` (without their content).
 
-    Raises RenderFailed.
+    Raises RenderFailed, Crashed.
     """
     event = Event(
         project=0,
@@ -39,12 +40,9 @@ def render_preview(
         accepted_at=now,
     )
     scope = scope_of(event, profile, actor=actor, tenant=tenant, urls=urls)
-    return [
-        {
-            "channel": step.channel,
-            "parts": render_parts(workflow, step, locale or profile.locale, scope),
-            **shown_extras(render_extras(workflow, step, scope)),
-        }
-        for step in workflow.steps
-        if step.channel is not None
-    ]
+    steps = []
+    for step in workflow.steps:
+        if step.channel is not None:
+            made = await kitchen.render(0, workflow, step, locale or profile.locale, scope)
+            steps.append({"channel": step.channel, "parts": made.parts, **shown_extras(made.extras)})
+    return steps

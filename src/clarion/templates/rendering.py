@@ -1,24 +1,30 @@
 """Renders the parts of a step for one recipient: picks the locale, escapes HTML, keeps headers on one line.
 
-It decides nothing and sends nothing. A text that can't be rendered fails for this message alone.
+It decides nothing and sends nothing. A text that can't be rendered fails for this message alone. `work` bounds what may
+be done here; `clarion.templates.kitchen` says what becomes of more.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from html import escape
-from typing import NamedTuple
+from types import TracebackType
 
+from liquid.ast import Node
 from liquid.exceptions import LiquidError, ResourceLimitError
+from liquid.token import Token
 
+from clarion.aside.child import OverBudget, at
 from clarion.model.events import Event
 from clarion.model.mail import sender_of
 from clarion.model.workflow import Step, Workflow
-from clarion.templates.liquid import Scope, check, compiled
+from clarion.templates.liquid import ENDLESS, Scope, Slow, check, compiled
 from clarion.templates.mjml import html_of
 from clarion.templates.plain import text_of, tidy
 from clarion.templates.scope import event_scope
+from clarion.templates.tokens import line_at
 
 #: The bodies of an e-mail that exclude each other.
 _MARKUP = frozenset({"html", "mjml"})
@@ -26,6 +32,7 @@ _MARKUP = frozenset({"html", "mjml"})
 _BODIES = _MARKUP | {"text"}
 
 _CONTROLS = re.compile(r"[\x00-\x20\x7f\x85\u2028\u2029]+")
+_TAG_END = re.compile(r"\s*-?[%}]\}")
 _UNSAFE_URL = re.compile(r"(?:javascript|vbscript|data):", re.IGNORECASE)
 
 
@@ -35,15 +42,6 @@ class RenderFailed(ValueError):
     def __init__(self, workflow: str, step: Step, part: str, reason: str) -> None:
         super().__init__(f"{workflow}, steps[{step.index}] ({step.channel}), {part}: {reason}")
         self.step, self.part, self.reason = step.index, part, reason
-
-
-class Job(NamedTuple):
-    """One message to render."""
-
-    workflow: Workflow
-    step: Step
-    locale: str | None
-    scope: Scope
 
 
 def normal_locale(locale: str) -> str:
@@ -66,40 +64,35 @@ def parts_for(step: Step, locale: str | None) -> Mapping[str, str]:
     return parts
 
 
-def render_parts(workflow: Workflow, step: Step, locale: str | None, scope: Scope) -> dict[str, str]:
+def render_parts(
+    workflow: Workflow, step: Step, locale: str | None, scope: Scope, work: int = ENDLESS
+) -> dict[str, str]:
     """The rendered texts by name. MJML comes out as `html`, a preheader inside it; an e-mail without a text gets that
     of its HTML.
 
-    Raises RenderFailed.
+    Raises RenderFailed; Slow if a part is more than so much work.
     """
     rendered: dict[str, str] = {}
     parts = parts_for(step, locale)
     for part, source in parts.items():
+        if work == ENDLESS:
+            at(part)
         try:
             if part in _MARKUP:
                 html = html_of(source) if part == "mjml" else source
-                rendered["html"] = compiled(html, True).render(scope)
+                rendered["html"] = compiled(html, True).render(scope, work)
                 if "text" not in parts:
-                    rendered["text"] = tidy(compiled(text_of(html), False).render(scope))
+                    rendered["text"] = tidy(compiled(text_of(html), False).render(scope, work))
             else:
-                rendered[part] = _FORMS.get(part, str)(compiled(source, False).render(scope))
+                rendered[part] = _FORMS.get(part, str)(compiled(source, False).render(scope, work))
+        except Slow:
+            raise
         except Exception as error:
             raise RenderFailed(workflow.key, step, part, reason(error)) from error
     preheader = rendered.pop("preheader", "")
     if preheader and "html" in rendered:
         rendered["html"] = with_preheader(rendered["html"], preheader)
     return rendered
-
-
-def render_many(jobs: Iterable[Job]) -> list[dict[str, str] | RenderFailed]:
-    """Renders a batch; a job that fails gives its failure and stops no other."""
-    done: list[dict[str, str] | RenderFailed] = []
-    for job in jobs:
-        try:
-            done.append(render_parts(*job))
-        except RenderFailed as failure:
-            done.append(failure)
-    return done
 
 
 def referenced(workflow: Workflow) -> frozenset[str]:
@@ -111,14 +104,39 @@ def referenced(workflow: Workflow) -> frozenset[str]:
     return frozenset().union(*(check(source) for source in sources | keys))
 
 
+#: The work that a dedupe or digest key may be: decisions wait for it.
+KEY_WORK = 20_000
+
+
 def render_key(source: str, event: Event) -> str:
     """A dedupe or digest key: a template over `event` alone.
 
-    One that can't be rendered is the event's own id: it stands alone, and stops no other event's decision.
+    One that can't be rendered, or takes too much work, is the event's own id: it stands alone, and stops no other
+    event's decision. Work is counted, not timed: a key comes out the same whoever renders it.
     """
-    scope = event_scope(event)
+    return _key(source, _ByIdentity(event))
+
+
+class _ByIdentity:
+    """An event, compared by its place in memory: all its recipients have one."""
+
+    __slots__ = ("event",)
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
+
+    def __hash__(self) -> int:
+        return id(self.event)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByIdentity) and other.event is self.event
+
+
+@lru_cache(maxsize=16)
+def _key(source: str, event: _ByIdentity) -> str:
+    scope = event_scope(event.event)
     try:
-        return compiled(source, False).render({"event": scope})
+        return compiled(source, False).render({"event": scope}, KEY_WORK)
     except Exception:  # noqa: BLE001  # whatever a filter makes of odd data
         return str(scope["id"])
 
@@ -175,10 +193,34 @@ _FORMS: dict[str, Callable[[str], str]] = {
 }
 
 
-def reason(error: Exception) -> str:
-    """Why it failed, without what a filter says of its values: reasons are stored and logged."""
-    if isinstance(error, (ResourceLimitError, Unfit)):
-        return str(error.args[0])
+def reason(error: BaseException) -> str:
+    """Why it failed and where, without what a filter says of its values: reasons are stored and logged."""
     token = error.token if isinstance(error, LiquidError) else None
-    at = f" at '{token.value[:40]}'" if token is not None and token.start_index >= 0 else ""
-    return f"{type(error).__name__}{at}"
+    if (over := _over_budget(error)) is not None:
+        return f"it takes longer than a message may{_place(over.__traceback__)}"
+    if isinstance(error, ResourceLimitError):
+        return f"{error.args[0]}{_place(error.__traceback__)}"
+    if isinstance(error, Unfit):
+        return str(error.args[0])
+    where = f" at '{token.value[:40]}'" if token is not None and token.start_index >= 0 else ""
+    return f"{type(error).__name__}{where}"
+
+
+def _over_budget(error: BaseException | None) -> OverBudget | None:
+    while error is not None and not isinstance(error, OverBudget):
+        error = error.__cause__  # python-liquid wraps what happens while it parses
+    return error
+
+
+def _place(trace: TracebackType | None) -> str:
+    """The innermost tag of a template that was being rendered, and its line."""
+    token: Token | None = None
+    while trace is not None:
+        node = trace.tb_frame.f_locals.get("self")
+        if isinstance(node, Node):
+            token = node.token
+        trace = trace.tb_next
+    if token is None or token.start_index < 0:
+        return ""
+    tag = " ".join(_TAG_END.split(token.source[token.start_index :], 1)[0].split())[:60]
+    return f" (line {line_at(token.source, token.start_index)}: {tag})"

@@ -75,7 +75,8 @@ class Installation:
             await self.clarion.bus.send(PutRecipients(project=PROJECT, now=now, drafts=drafts[start : start + 1000]))
 
     async def accept(self, event_type: str, **body: Any) -> list[Accepted | Invalid]:
-        entry = self.clarion.door.enter(read_event(PROJECT, msgspec.json.encode({"type": event_type, **body})))
+        draft = read_event(PROJECT, msgspec.json.encode({"type": event_type, **body}))
+        entry = await self.clarion.door.enter_one(draft)
         return await self.clarion.accept([entry])
 
     async def event(self, event_type: str, **body: Any) -> Id:

@@ -60,7 +60,7 @@ def parse(plain: object, *, key: str | None = None, places: Mapping[Path, Place]
 def restore(plain: Mapping[str, Any]) -> Workflow:
     """The workflow that a stored plain form says. What was accepted once stays accepted, whatever has become stricter.
 
-    Its templates are compiled when they are first rendered.
+    Its templates are compiled when they are first rendered, its schema when data is first held against it.
     """
     return _read(Section(Report(templates=False), plain))
 
@@ -167,7 +167,9 @@ def _read_on(section: Section) -> tuple[str, ...]:
 
 def _read_schema(section: Section) -> dict[str, Any] | None:
     schema = section.section("data_schema")
-    if schema is None or section.read("data_schema", compile_schema) is None:
+    if schema is None:
+        return None
+    if section.report.templates and section.read("data_schema", compile_schema) is None:
         return None
     value: dict[str, Any] = section.raw("data_schema")
     return value

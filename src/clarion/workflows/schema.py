@@ -1,4 +1,7 @@
-"""Checks event data against `data_schema`, with the compiled validator kept. Nothing is fetched for a `$ref`."""
+"""Checks event data against `data_schema`, with the compiled validator kept. Nothing is fetched for a `$ref`.
+
+A validator can't be stopped: `clarion.workflows.checks` says where it may run.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from clarion.model.errors import Invalid
 from clarion.model.workflow import Workflow
 from clarion.workflows.problems import shown
+from clarion.workflows.weight import MOST, weight_of
 
 if TYPE_CHECKING:  # else only whoever has schemas pays for the engine's memory
     import jsonschema_rs
@@ -17,10 +21,20 @@ _MAX_KEPT = 2_048
 
 
 def compile_schema(schema: dict[str, Any]) -> jsonschema_rs.Validator:
-    """The validator of a JSON schema. Raises ValueError with the mend.
+    """The validator of a JSON schema. Raises ValueError with the mend, also where checking could take for ever.
 
     Patterns run on an engine that can't be made to backtrack, values don't show in messages.
     """
+
+    if (weight_of(schema) or 0) > MOST:
+        raise ValueError(
+            f"its alternatives, references and patterns multiply to over {MOST:,} checks for each value: write what an "
+            "event must have (type, required, properties), each once, and leave the rest to the application"
+        )
+    return _compiled(schema)
+
+
+def _compiled(schema: dict[str, Any]) -> jsonschema_rs.Validator:
     import jsonschema_rs
 
     try:
@@ -34,18 +48,30 @@ def compile_schema(schema: dict[str, Any]) -> jsonschema_rs.Validator:
 
 
 def check_data(workflow: Workflow, data: dict[str, Any]) -> None:
-    """Raises Invalid (`invalid_data`), with the path and the reason, if `data` doesn't fit the workflow's schema."""
-    schema = workflow.data_schema
-    if schema is None:
-        return
-    found = _kept.get(id(schema))
+    """Raises Invalid (`invalid_data`), with the path and the reason, if `data` doesn't fit the workflow's schema.
+
+    Takes as long as it takes.
+    """
+    if workflow.data_schema is not None and (wrong := judge(workflow.data_schema, data)) is not None:
+        raise misfit(workflow, *wrong)
+
+
+def judge(schema: dict[str, Any], data: dict[str, Any], *, keep: bool = True) -> tuple[str, str] | None:
+    """Where `data` doesn't fit a schema and why; None: it fits. `keep`: the same schema will be asked about again."""
+    found = _kept.get(id(schema)) if keep else None
     if found is None:
         if len(_kept) >= _MAX_KEPT:
             _kept.clear()
-        found = _kept[id(schema)] = (schema, compile_schema(schema))
+        found = (schema, _compiled(schema))
+        if keep:
+            _kept[id(schema)] = found
     validator = found[1]
     if validator.is_valid(data):
-        return
+        return None
     error = next(iter(validator.iter_errors(data)))
-    where = shown(("data", *error.instance_path))
-    raise Invalid("invalid_data", f"{where}: {error.message} (data_schema of workflow {workflow.key})", where)
+    return shown(("data", *error.instance_path)), error.message
+
+
+def misfit(workflow: Workflow, where: str, reason: str) -> Invalid:
+    """What is told of data that doesn't fit."""
+    return Invalid("invalid_data", f"{where}: {reason} (data_schema of workflow {workflow.key})", where)

@@ -25,8 +25,7 @@ async def preview(request: Request, app: App, project: Project, caller: Caller) 
     body = await request.body()
     check_size(body)
     draft, at = read_preview(project, body)
-    await app.door.meet([draft])
-    entry = app.door.enter(draft)
+    entry = await app.door.enter_one(draft)
     now = app.clock.now() if at is None else at
     event = _event(draft, now)
     audience = draft.audience

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from clarion import tracing
 from clarion.clock import rfc3339
-from clarion.events.accept import Accepted, Entry
+from clarion.events.accept import Accepted
 from clarion.events.holding import HoldEvent
 from clarion.events.intake import Draft, check_size, draft_of_batch_item, read_cloud_event, read_event, split_batch
 from clarion.model import ids
@@ -41,9 +41,8 @@ async def post_event(request: Request) -> Response:
             draft = read_cloud_event(number, body)
         else:
             draft = read_event(number, body, request.headers.get("idempotency-key"))
-        await clarion.door.meet([draft])
         with tracing.accepting(request.headers.get("traceparent")) as traceparent:
-            entry = clarion.door.enter(_traced(draft, traceparent))
+            entry = await clarion.door.enter_one(_traced(draft, traceparent))
             (answer,) = await clarion.accept([entry])
     except Invalid as error:
         return of_invalid(error)
@@ -61,22 +60,17 @@ async def post_batch(request: Request) -> Response:
         number = await project(request, await caller(request))
         raws = split_batch(await received.json_of(request))
         drafts = [_draft(number, raw) for raw in raws]
-        await clarion.door.meet(draft for draft in drafts if not isinstance(draft, Invalid))
-        results: list[dict[str, Any] | None] = []
-        entries: list[Entry] = []
         with tracing.accepting(request.headers.get("traceparent")) as traceparent:
-            for draft in drafts:
-                try:
-                    entries.append(clarion.door.enter(_traced(_valid(draft), traceparent)))
-                    results.append(None)
-                except Invalid as error:
-                    results.append(_rejected(error))
+            given = [_traced(draft, traceparent) for draft in drafts if not isinstance(draft, Invalid)]
+            checked = iter(await clarion.door.enter(given))
+            known = [draft if isinstance(draft, Invalid) else next(checked) for draft in drafts]
+            entries = [entry for entry in known if not isinstance(entry, Invalid)]
             answers = iter(await clarion.accept(entries) if entries else [])
     except Invalid as error:
         return of_invalid(error)
     except Unavailable as error:
         return of_unavailable(error)
-    body = {"results": [r if r is not None else _result(next(answers)) for r in results]}
+    body = {"results": [_result(entry if isinstance(entry, Invalid) else next(answers)) for entry in known]}
     return Response(_encode(body), 202, media_type="application/json")
 
 
@@ -85,12 +79,6 @@ def _draft(project: int, raw: bytes) -> Draft | Invalid:
         return draft_of_batch_item(project, raw)
     except Invalid as error:
         return error
-
-
-def _valid(draft: Draft | Invalid) -> Draft:
-    if isinstance(draft, Invalid):
-        raise draft
-    return draft
 
 
 def _traced(draft: Draft, traceparent: str | None) -> Draft:

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict
 
+from clarion.aside.processes import Crashed
 from clarion.clock import rfc3339
 from clarion.deliveries.sms_text import measure
 from clarion.directory.reads import load_profiles
@@ -61,8 +62,9 @@ async def put_workflow(
         )
     known = {s.workflow.key for s in app.catalogue.current(project)}
     content = {k: v for k, v in plain.items() if k not in ("version", "source", "created_at")}
+    await app.checks.prove(content)
     command = StoreWorkflows(
-        project=project, now=app.clock.now(), plains=(content,), source="api", if_match=_if_match(request)
+        project=project, now=app.clock.now(), plains=(content,), source="api", if_match=_if_match(request), proved=True
     )
     (stored,) = await app.bus.send(command)
     await app.catalogue.refresh()
@@ -99,9 +101,11 @@ async def render_workflow(key: str, body: RenderBody, app: App, project: Project
         found = await app.db.read(lambda tx: load_profiles(tx, project, [body.recipient or ""]))
         profile = found.get(body.recipient, profile)
     try:
-        steps = render_preview(workflow, profile, body.data, body.locale, now=app.clock.now())
+        steps = await render_preview(app.previews, workflow, profile, body.data, body.locale, now=app.clock.now())
     except RenderFailed as error:
         raise Invalid("render_failed", str(error)) from None
+    except Crashed as error:
+        raise Invalid("render_failed", f"the process that rendered {key} ended: {error}") from None
     return {"steps": [{**step, **_figures(step)} if step["channel"] is Channel.SMS else step for step in steps]}
 
 

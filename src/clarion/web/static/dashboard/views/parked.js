@@ -7,7 +7,7 @@ import { live } from "../live.js";
 import { ago, empty, heading, loading, refusal, trouble } from "../parts.js";
 import { count } from "../words.js";
 
-const JOBS = { decide: "Decide about", review: "Decide again about", digest: "Close a digest for" };
+const JOBS = { decide: "Decide about", review: "Decide again about", digest: "Close a digest for", deliver: "Send to" };
 
 /** "3 pieces of work are parked", for the top of other views; nothing while none is, or for who may not see it. */
 export function parkedNotice(number) {

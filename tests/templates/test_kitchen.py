@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from clarion.aside.processes import Aside
+from clarion.model.events import Event
+from clarion.model.words import Channel
+from clarion.model.workflow import AttachedFile, Step, Workflow
+from clarion.templates import kitchen as kitchens
+from clarion.templates.kitchen import Kitchen
+from clarion.templates.liquid import SHORT, Slow, compiled
+from clarion.templates.rendering import RenderFailed, render_key
+
+WORDS = " ".join(str(n) for n in range(9_999))
+SCOPE = {"event": {"data": {"words": WORDS, "rows": [{"n": n, "t": "x"} for n in range(3_500)], "nest": [[]] * 80_000}}}
+
+
+@pytest.fixture
+async def kitchen() -> AsyncIterator[Kitchen]:
+    aside = Aside(0.3)
+    yield Kitchen(aside)
+    await aside.close()
+
+
+def workflow(**parts: str) -> Workflow:
+    step = Step(index=0, channel=Channel.EMAIL, parts={"subject": "s", **parts})
+    return Workflow(key="w", version=1, steps=(step,))
+
+
+async def render(kitchen: Kitchen, made: Workflow, scope: dict[str, Any] = SCOPE) -> str:
+    return (await kitchen.render(1, made, made.steps[0], None, scope)).parts["text"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for row in event.data.rows %}{{ row.n }}{% endfor %}",
+        "{% for i in (1..20) %}{% assign w = event.data.words | split: ' ' %}{% endfor %}",
+        "{% for i in (1..9000) %}{% if 1 == 2 %}{% endif %}{% endfor %}",
+        "{% tablerow i in (1..4000) %}{% endtablerow %}",
+        "{{ event.data.nest }}",
+        "{{ event.data.nest | join }}",
+        "{{ event.data.words }}{{ event.data.words | upcase }}" * 20,
+        "{% capture x %}{{ event.data.words }}{% endcapture %}" * 190,
+    ],
+)
+def test_what_is_much_work_is_not_done_where_others_wait(source: str) -> None:
+    with pytest.raises(Slow):
+        compiled(source, False).render(SCOPE, SHORT)
+
+
+def test_what_messages_usually_say_is_little_work() -> None:
+    items = [{"actor": "a", "data": {"text": "word " * 100}} for _ in range(50)]
+    source = "{% for item in digest.items %}{{ item.actor }}: {{ item.data.text | truncate: 80 | upcase }}{% endfor %}"
+    assert compiled(source * 5, True).render({"digest": {"items": items}}, SHORT)
+
+
+async def test_what_is_much_work_comes_out_the_same_from_a_child(kitchen: Kitchen) -> None:
+    made = workflow(text="{% for row in event.data.rows %}{{ row.n }},{% endfor %}")
+    # Given a text that is tried here, and isn't any more once it is known
+    assert kitchen.here(1, made, made.steps[0], None, SCOPE) is None
+    assert kitchen.cost(1, made, made.steps[0]) == kitchens.EXPECTED
+    # Then a child makes what would have been made here, and its cost is known from then on
+    assert await render(kitchen, made) == "".join(f"{n}," for n in range(3_500))
+    cost = kitchen.cost(1, made, made.steps[0])
+    assert cost is not None
+    assert cost != kitchens.EXPECTED
+    # And when it is little after all, it is made here again
+    for _ in range(30):
+        await kitchen.aside(1, made, made.steps[0], None, {"event": {"data": {}}})
+    assert kitchen.cost(1, made, made.steps[0]) is None
+
+
+async def test_a_large_source_is_never_compiled_where_others_wait(kitchen: Kitchen) -> None:
+    made = workflow(text="{{ event.id }}" * 500)
+    assert kitchen.here(1, made, made.steps[0], None, SCOPE) is None
+
+
+async def test_files_come_along_from_a_child(kitchen: Kitchen) -> None:
+    file = AttachedFile(filename="a.txt", content_type="text/plain", text="\u00e4\u20ac")
+    step = Step(index=0, channel=Channel.EMAIL, parts={"subject": "s", "text": "t"}, attachments=(file,), tags=("x",))
+    made = Workflow(key="w", version=1, steps=(step,))
+    here = kitchen.here(1, made, step, None, {})
+    assert await kitchen.aside(1, made, step, None, {}) == here
+
+
+@pytest.mark.parametrize(
+    "source, place",
+    [
+        ("a\n\n{% for i in (1..9000) %}{% assign w = event.data.words | split: ' ' | sort %}{% endfor %}", "(line 3: "),
+        ("{% for i in (1..9999) %}" + "{% if 1 == 2 %}{% endif %}" * 390 + "{% endfor %}", "(line 1: "),
+    ],
+)
+async def test_what_takes_for_ever_fails_with_its_place(kitchen: Kitchen, source: str, place: str) -> None:
+    with pytest.raises(
+        RenderFailed, match=r"w, steps\[0\] \(email\), text: it takes longer than a message may"
+    ) as caught:
+        await render(kitchen, workflow(text=source))
+    assert place in str(caught.value)
+
+
+async def test_a_limit_tells_its_place_too(kitchen: Kitchen) -> None:
+    with pytest.raises(RenderFailed, match=r"over 10,000 rounds of its loops \(line 2: for i in"):
+        await render(
+            kitchen, workflow(text="x\n{% for i in (1..9000) %}{% endfor %}{% for i in (1..9000) %}{% endfor %}")
+        )
+
+
+def test_a_key_that_is_too_much_work_is_the_events_own_and_made_once() -> None:
+    event = Event(project=1, id=bytes(16), type="t", data={"words": WORDS}, accepted_at=0)
+    heavy = "{% for i in (1..900) %}{% assign w = event.data.words | split: ' ' | uniq %}{% endfor %}{{ w.size }}"
+    assert render_key(heavy, event).startswith("evt_")
+    light = "{% assign w = event.data.words | split: ' ' | uniq %}{{ w.size }}"
+    assert render_key(light, event) == "9999"
+    assert render_key(light, event) is render_key(light, event)
