@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import structlog
 
 from clarion import zones
-from clarion.clock import HOUR, SECOND, Clock, SystemClock, monotonic
+from clarion.clock import HOUR, SECOND, Clock, monotonic
 from clarion.decisions.closing import Closer
 from clarion.decisions.contexts import Contexts
 from clarion.decisions.driver import Decider
@@ -44,6 +44,7 @@ from clarion.engine.embedded import EmbeddedEngine
 from clarion.engine.lanes import Chore, Lanes
 from clarion.engine.scheduler import Scheduler
 from clarion.engine.sweeper import Sweeper
+from clarion.engine.timekeeping import Timekeeper
 from clarion.engine.work import Deciding, Work
 from clarion.engine.workers import Workers
 from clarion.events import holding
@@ -119,10 +120,12 @@ class Clarion:
         limits: LimitsStore,
         ring: KeyRing,
         lookup: Lookup,
-        clock: Clock,
+        keeper: Timekeeper,
         providers: Mapping[str, Provider],
     ) -> None:
-        self.settings, self.db, self.ring, self.lookup, self.clock = settings, db, ring, lookup, clock
+        self.settings, self.db, self.ring, self.lookup, self.keeper, self.clock = (
+            settings, db, ring, lookup, keeper, (clock := keeper.clock)
+        )  # fmt: skip
         self.vault = Vault(ring, lookup)
         self.catalogue = Catalogue(db)
         self.limits = limits
@@ -162,13 +165,14 @@ class Clarion:
         self._rates = {p.name: p.rate_per_second for p in settings.providers if p.rate_per_second}
         self.deciding.decider.share_fairly(decisions.weights, decisions.ahead, self._rates)
         self.previewer = Previewer(db, self.limits, self.contexts)
-        self.workers = Workers(db, clock)
+        self.workers = Workers(db, clock, lambda: keeper.skew, keeper.set)
         followers = (FollowPolicy(self.contexts), FollowTouches(self.contexts))
         self.projections = Projections(db, clock, (*PROJECTORS, *followers))
         kept = settings.retention
         self.retention = retention.Retention(
             db, clock, self.projections,
             retention.kinds(kept.event_days, kept.notification_days, kept.fact_days, kept.outbox_days),
+            lambda: keeper.settled,
         )  # fmt: skip
         self.engine: Engine | None = None
         self._asides, self.kitchen, self.previews, self.checks = make_asides(settings)
@@ -227,9 +231,9 @@ class Clarion:
         )  # fmt: skip
         db = await open_database(settings.database_url, settings.database.pool_size)
         try:
-            clock = clock or SystemClock()
-            limits = await open_limits(settings, db, clock)
-            clarion = cls(settings, db, limits, ring, await open_lookup(db, ring), clock, providers or {})
+            keeper = await Timekeeper.begin(db, clock)
+            limits = await open_limits(settings, db, keeper.clock)
+            clarion = cls(settings, db, limits, ring, await open_lookup(db, ring), keeper, providers or {})
             await clarion._first_rows()
             await clarion.catalogue.refresh()
         except BaseException:
@@ -285,6 +289,7 @@ class Clarion:
     async def work(self, part: Part = "serve") -> None:
         """Starts this process's part of the engine. Raises Misconfigured if it may not have it."""
         self.engine = self._embedded() if self.settings.engine == "embedded" else self._celery(part)
+        self.keeper.start()
         await self.engine.start()
 
     def _layers(self) -> Layers:
@@ -334,7 +339,9 @@ class Clarion:
         workers, own = self.settings.workers, self.settings.workers.channel_queues
         celery = app.make_app(self.settings.broker, own, workers.visibility_timeout_seconds)
         channels = {name: p.channel for name, p in self.providers.items()}
-        announcer = Announcer(celery, lambda job: app.queue_of(job, channels.get(job.provider or ""), own))
+        announcer = Announcer(
+            celery, lambda job: app.queue_of(job, channels.get(job.provider or ""), own), self.clock.now
+        )
         if part == "serve":
             return engines.ApiEngine(announcer, self.catalogue.refresh)
         layers = self._layers()
@@ -374,6 +381,7 @@ class Clarion:
         """Stops working, ends connections."""
         if self.engine is not None:
             await self.engine.stop()
+        await self.keeper.stop()
         await self._counts.close()
         for aside in self._asides:
             await aside.close()

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 SECOND = 1_000
 MINUTE = 60 * SECOND
@@ -26,10 +27,103 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The machine's clock, wherever one look at it is all there is."""
 
     def now(self) -> int:
-        return time.time_ns() // 1_000_000
+        return time.time_ns() // _NS
+
+
+#: A reference that moved by this much (ms) other than the time that passed has stepped: told in log and metrics.
+STEP = SECOND
+#: A leap ahead of less than this (ms) floods nobody: it is followed at once.
+SHORT_LEAP = MINUTE
+#: How far ahead of its reference a clock may be that waits for it; one that went back further is followed in the end.
+LONGEST_LEAD = 2 * HOUR
+#: How long (ms) a reference has to stay where it leapt to before it is followed there.
+CONFIRM = 10 * MINUTE
+
+_NS = 1_000_000  #: nanoseconds of a millisecond
+
+
+class _Pace(NamedTuple):
+    """`base` ms at the tick `since`, and a further ms every `ns` ticks."""
+
+    base: int
+    since: int
+    ns: int = _NS
+
+    def at(self, tick: int) -> int:
+        return self.base + (tick - self.since) // self.ns
+
+
+class SteadyClock:
+    """Time that goes on evenly: the machine's ticks, set by a reference that may be wrong for a while.
+
+    The reference is the database's clock where machines meet in one, else the machine's own (docs/decisions/0027).
+
+    - Behind it by less than SHORT_LEAP: takes its time over. Ahead of it: runs slower, at half speed at the least,
+      until they meet, so that it never goes back.
+    - A reference that leaps ahead, or back by more than LONGEST_LEAD, is followed once it has stayed there for CONFIRM.
+    """
+
+    def __init__(self, reference: int | None = None, ticking: Callable[[], int] | None = None) -> None:
+        self._ticks = ticking or ticks
+        self.set(SystemClock().now() if reference is None else reference, self._ticks())
+
+    def now(self) -> int:
+        base, since, ns = self._pace
+        return base + (self._ticks() - since) // ns
+
+    def world(self) -> int:
+        """What others call now, who check what is signed: never ahead of the reference."""
+        tick = self._ticks()
+        return min(self._pace.at(tick), self._reference.at(tick))
+
+    def lead(self) -> int:
+        """How far it is ahead of its reference (ms); below 0: behind."""
+        tick = self._ticks()
+        return self._pace.at(tick) - self._reference.at(tick)
+
+    def set(self, to: int, tick: int) -> None:
+        """Begins anew: it was `to` (ms) at `tick`."""
+        self._pace = self._reference = _Pace(to, tick)
+        self._doubted_since: int | None = None
+
+    def heed(self, reference: int, tick: int, doubt: int = 1) -> int:
+        """Takes in that the reference said `reference` (ms) at `tick`, give or take `doubt`.
+
+        Gives by how much (ms) it has stepped since it was last heeded; 0: it hasn't.
+        """
+        stepped = reference - self._reference.at(tick)
+        stepped = stepped if abs(stepped) >= STEP else 0
+        self._reference = _Pace(reference, tick)
+        own = self._pace.at(tick)
+        ahead = own - reference
+        if -SHORT_LEAP < ahead <= LONGEST_LEAD:
+            self._doubted_since = None
+            # Slower by as much as is made up in a second.
+            slower = _NS * min(SECOND, ahead) // SECOND if ahead > doubt else 0
+            self._pace = _Pace(reference if ahead < -doubt else own, tick, _NS + slower)
+            return stepped
+        since = tick if stepped or self._doubted_since is None else self._doubted_since
+        self._pace, self._doubted_since = _Pace(own, tick), since
+        if tick - since >= CONFIRM * _NS:
+            self.set(reference, tick)
+        return stepped
+
+
+def world(clock: Clock) -> int:
+    """The time as others know it, for what they check: signatures, dates. It differs from `now()` only after a step."""
+    return clock.world() if isinstance(clock, SteadyClock) else clock.now()
+
+
+#: On Linux it goes on while the machine sleeps.
+_TICKING = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def ticks() -> int:
+    """Nanoseconds that never run backwards, for `SteadyClock.heed`."""
+    return time.clock_gettime_ns(_TICKING)
 
 
 def randomness(size: int) -> bytes:
@@ -38,8 +132,8 @@ def randomness(size: int) -> bytes:
 
 
 def monotonic() -> float:
-    """Seconds that never run backwards, for time-outs and heartbeats."""
-    return time.monotonic()
+    """Seconds that never run backwards, for time-outs and heartbeats; on Linux those that the machine slept count."""
+    return time.clock_gettime(_TICKING)
 
 
 @lru_cache(maxsize=1024)  # all messages of an event tell the same instants

@@ -136,13 +136,15 @@ class WorkerProcess:
                 self._loop.end()
             self._loop = self._clarion = None
 
-    def take(self, job: Job) -> None:
-        """A task's work, in Celery's thread."""
+    def take(self, job: Job, until: int | None) -> None:
+        """A task's work, in Celery's thread; after `until` (ms) it isn't worth any."""
         self.start()
         assert self._loop is not None
         assert self._clarion is not None
         engine = self._clarion.engine
         assert isinstance(engine, WorkerEngine)
+        if until is not None and until < self._clarion.clock.now():
+            return
         try:
             self._loop.run(engine.take(job), PATIENCE)
         except (TimeoutError, Unavailable) as error:  # the lane tries again by itself

@@ -7,6 +7,7 @@ import pytest
 
 from clarion.deliveries.carry import CRASHED, deliver, recall
 from clarion.deliveries.interface import (
+    BatchProvider,
     HttpProvider,
     HttpRequest,
     HttpResponse,
@@ -17,6 +18,7 @@ from clarion.deliveries.interface import (
     SendProvider,
     Services,
 )
+from clarion.deliveries.lease import NOT_OURS, send_under
 from clarion.model.delivery import Message, Outcome, accepted, failed
 from clarion.model.ids import Id
 from clarion.model.words import Channel, ContactKind, OutcomeKind
@@ -210,3 +212,36 @@ async def test_a_provider_that_takes_nothing_back_says_so_without_any_io(provide
     await recall(provider, [message(1), message(2)], NOW, reported.__setitem__)
     assert {outcome.code for outcome in reported.values()} == {"no_recall"}
     assert len(reported) == 2
+
+
+# --- the lease --------------------------------------------------------------------------------------------------------
+
+
+class Batching(BatchProvider):
+    channels = frozenset({Channel.EMAIL})
+    kinds = frozenset({ContactKind.EMAIL})
+    limits = Limits(max_body_bytes=1_000, batch=4)
+
+    def request_for_all(self, messages: Sequence[Message], now: int) -> HttpRequest:
+        return HttpRequest(url="https://api.test/", body=b"x" * len(messages))
+
+    def outcomes_of(self, response: HttpResponse, messages: Sequence[Message]) -> list[Outcome]:
+        return [accepted(str(response.status))] * len(messages)
+
+
+async def test_when_a_lease_ends_what_has_not_left_is_no_attempt_of_ours() -> None:
+    # Given a lease that ends with the first request, in which one message spoils the others
+    http = StubHttp(HttpResponse(status=400))
+    send_under(lambda: not http.requests)
+
+    # When a batch is sent: its halves don't leave any more
+    halves = await outcomes_of(Batching(CONFIG, Services(http=http)), [message(n) for n in range(4)])
+    assert [len(request.body) for request in http.requests] == [4]
+    assert set(halves.values()) == {NOT_OURS}
+
+    # Nor does anything else
+    assert set((await outcomes_of(Posting(CONFIG, Services(http=http)), [message(1)])).values()) == {NOT_OURS}
+    assert len(http.requests) == 1
+    sending = Sending(lambda messages, report: None)
+    assert set((await outcomes_of(sending, [message(n) for n in range(7)])).values()) == {NOT_OURS}
+    assert sending.batches == []

@@ -11,6 +11,7 @@ import pytest
 from clarion.clock import SystemClock
 from clarion.deliveries.http import MOST_READ, HttpClient
 from clarion.deliveries.interface import Guard, HttpRequest, HttpResponse
+from clarion.deliveries.lease import NOT_OURS, send_under
 from clarion.model.delivery import Outcome
 from clarion.model.words import OutcomeKind
 from clarion.security.outbound import Destination, OutboundGuard
@@ -501,3 +502,16 @@ async def test_an_http2_stream_that_ends_without_an_answer_is_uncertain(client: 
     async with Http2Server(lambda request: None).listening(tls=True) as server:
         lost = HttpRequest(url=server.url, body=b"{}", http2=True)
         assert await outcome(client, lost) == (OutcomeKind.UNCERTAIN, "no_answer")
+
+
+async def test_under_a_lease_that_has_run_out_nothing_leaves(client: HttpClient) -> None:
+    heard = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await read_request(reader))
+        writer.write(OK)
+
+    async with listening(handler) as port:
+        send_under(lambda: False)
+        assert await client.call(post(f"http://127.0.0.1:{port}/")) is NOT_OURS
+        assert heard == []

@@ -34,7 +34,7 @@ def waiting(app: Celery) -> dict[str, tuple[int, int]]:
 
 async def test_hints_are_kept_by_queue_and_go_on_when_the_broker_has_come_back(rabbitmq: RabbitMQ) -> None:
     app = make_app(rabbitmq.url, (), 60)
-    announcer = Announcer(app, lambda job: job.queue.name)
+    announcer = Announcer(app, lambda job: job.queue.name, SystemClock().now)
     await asyncio.to_thread(waiting, app)
 
     async def announced(count: int) -> bool:
@@ -44,7 +44,9 @@ async def test_hints_are_kept_by_queue_and_go_on_when_the_broker_has_come_back(r
 
     # Given hints now, and one for in a while
     assert await announced(1)
-    await announcer.schedule([Job(DELIVER, Priority.bulk, "mail")], SystemClock().now() + 30 * SECOND)
+    await announcer.schedule([Job(DELIVER, Priority.bulk, "mail")], SystemClock().now() + SECOND)
+    assert (await asyncio.to_thread(waiting, app))["bulk"] == (1, 0)
+    await asyncio.sleep(1.5)
     assert (await asyncio.to_thread(waiting, app))["bulk"] == (2, 0)
 
     # When the broker ends, hints are lost; when it is back, they go through again, and the old ones are still there

@@ -33,6 +33,24 @@ async def stats(clarion: Installation) -> list[dict[str, object]]:
     return await clarion.rows("SELECT * FROM daily_stats ORDER BY workflow, channel, provider, state, reason")
 
 
+async def test_while_the_clock_is_in_doubt_nothing_goes_by_itself(tmp_path: Path, migrated_url: str) -> None:
+    async with working(tmp_path, {"CLARION_DATABASE_URL": migrated_url}) as clarion:
+        # Given mails that were sent, and a clock that has leapt by a year
+        await clarion.people("ada")
+        await clarion.workflow("note", MAIL)
+        await clarion.settled(await clarion.event("note", recipients=["ada"]))
+        await clarion.until(lambda: applied(clarion))
+        before, late = await sizes(clarion), retention(clarion, 365 * DAY)
+        late._settled = lambda: False
+        # When its time comes again and again
+        await late.round()
+        # Then nothing goes, until the clock can be relied on
+        assert await sizes(clarion) == before
+        late._settled = lambda: True
+        await late.round()
+        assert (await sizes(clarion))["notifications"] == 0
+
+
 async def test_the_old_goes_the_live_stays_and_figures_stay_right(tmp_path: Path, migrated_url: str) -> None:
     async with working(tmp_path, {"CLARION_DATABASE_URL": migrated_url}) as clarion:
         # Given inbox items and mails that were sent, and a mail that waits for a month

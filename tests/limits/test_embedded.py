@@ -73,9 +73,9 @@ async def test_buckets_that_are_full_again_are_forgotten(monkeypatch: pytest.Mon
     store = EmbeddedLimits()
     for n in range(4):
         await store.allow({f"old{n}": 1}, 1, 1, NOW)
-    assert len(store._full_at) == 4  # none is full again
+    assert len(store._levels) == 4  # none is full again
     # When: it looks through them once they have doubled
     for n in range(5):
         await store.allow({f"new{n}": 1}, 1, 1, NOW + 2_000)
     # Then
-    assert set(store._full_at) == {f"new{n}" for n in range(5)}
+    assert set(store._levels) == {f"new{n}" for n in range(5)}

@@ -94,7 +94,7 @@ async def test_a_batch_is_one_script_call(workers: Sequence[Worker], monkeypatch
 
     def counted(*words: object, **options: object) -> object:
         commands.append(words[0])
-        return execute(*words, **options)
+        return execute(*words, **options)  # type: ignore[no-untyped-call]
 
     monkeypatch.setattr(store._client, "execute_command", counted)
     # When

@@ -16,7 +16,9 @@ from clarion import __version__, zones
 from clarion.bootstrap import Clarion
 from clarion.cli.context import Context
 from clarion.cli.printing import AsJson, out, say_json
+from clarion.clock import SECOND
 from clarion.decisions import parking
+from clarion.engine.timekeeping import SKEWED
 from clarion.model.errors import ClarionError
 from clarion.settings import Settings
 from clarion.storage import sqlite_path
@@ -132,6 +134,7 @@ async def _inside(clarion: Clarion) -> list[Finding]:
     ]
     if (found := await clarion.db.connections()) is not None:
         findings += _connections(found, clarion.settings.database.pool_size)
+    findings += await _clocks(clarion)
     edited = await clarion.db.read(lambda tx: conflicts(tx, 1))
     mend = "edited through the API, so its file is passed over: `clarion workflows apply --force`"
     findings += [Finding(f"workflow {key}", None, mend) for key in edited]
@@ -150,3 +153,24 @@ async def _inside(clarion: Clarion) -> list[Finding]:
             )
         )
     return findings
+
+
+async def _clocks(clarion: Clarion) -> list[Finding]:
+    """Whose clock is off from the database's: this machine's, and those of workers and schedulers."""
+    if clarion.db.dialect == "sqlite":
+        return []
+    off = {("of this machine", clarion.keeper.skew)} | {
+        (f"of a {row['kind']} on {row['host']}", row["ahead_ms"])
+        for row in await clarion.db.read(lambda tx: tx.fetch("SELECT kind, host, ahead_ms FROM workers"))
+        if row["ahead_ms"] is not None
+    }
+    found = [Finding(f"clock {whose}", False, _off(ahead)) for whose, ahead in sorted(off) if abs(ahead) >= SKEWED]
+    return found or [Finding("clocks", True, "all machines that say so agree with the database's")]
+
+
+def _off(ahead: int) -> str:
+    way = "ahead of" if ahead > 0 else "behind"
+    return (
+        f"{round(abs(ahead) / SECOND)} s {way} the database's: Clarion goes by that one, but TLS goes by the "
+        "machine's own; set it (chrony, systemd-timesyncd)"
+    )

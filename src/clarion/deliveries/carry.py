@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from clarion.deliveries.interface import BatchProvider, HttpProvider, HttpRequest, Provider, Report, SendProvider
+from clarion.deliveries.lease import NOT_OURS, may_leave
 from clarion.model.delivery import Message, Outcome, failed
 from clarion.model.ids import Id
 from clarion.model.words import OutcomeKind
@@ -88,6 +89,8 @@ async def _outcome(provider: HttpProvider, message: Message, now: int, make: Mak
     size = len(request.body) if request.counted is None else request.counted
     if refusal := provider.limits.check_size(size):
         return refusal
+    if not may_leave():
+        return NOT_OURS
     try:
         answer = await provider.call(request, now)
         return answer if isinstance(answer, Outcome) else provider.outcome_of(answer, message)
@@ -117,6 +120,8 @@ async def _outcomes(provider: BatchProvider, messages: Sequence[Message], now: i
         return None
     if provider.limits.check_size(len(request.body) if request.counted is None else request.counted):
         return None
+    if not may_leave():
+        return [NOT_OURS] * len(messages)
     try:
         answer = await provider.call(request, now)
         if isinstance(answer, Outcome):
@@ -136,7 +141,10 @@ async def _send(provider: SendProvider, messages: Sequence[Message], now: int, r
 
     rest = failed(OutcomeKind.UNCERTAIN, CRASHED, "the provider gave no outcome")
     try:
-        await provider.send(messages, now, once)
+        if may_leave():
+            await provider.send(messages, now, once)
+        else:
+            rest = NOT_OURS
     except Exception as error:  # noqa: BLE001
         rest = _crash(provider, error, OutcomeKind.UNCERTAIN)
     for message in messages:

@@ -16,13 +16,14 @@ from typing import Protocol
 import structlog
 
 from clarion import meters
-from clarion.clock import NEVER, Clock, monotonic
+from clarion.clock import NEVER, Clock, monotonic, world
 from clarion.deliveries import suspects
 from clarion.deliveries.carry import deliver
 from clarion.deliveries.claim import Claimed, Claims, Key, claim, let_go, put_off, send_back, slots_of
 from clarion.deliveries.cooking import Cooking
 from clarion.deliveries.evenly import Evenly
 from clarion.deliveries.interface import Provider
+from clarion.deliveries.lease import NOT_OURS, send_under
 from clarion.deliveries.line import Line
 from clarion.deliveries.outcomes import Attempt, Outcomes
 from clarion.deliveries.pace import Pace
@@ -299,7 +300,10 @@ class Dispatcher:
                 await self._db.write(partial(suspects.forget, keys=[key]), Lane.OUTCOMES)
 
     def _report(self, batch: _Batch, delivery: Id, outcome: Outcome) -> None:
-        if (c := batch.left.pop(delivery, None)) is not None:
+        c = batch.left.pop(delivery, None)
+        if c is not None and outcome is NOT_OURS:
+            self._drop(batch, [c], "this worker's lease ran out")
+        elif c is not None:
             attempt = self._attempt(c, outcome, batch.started, batch.ready.get(delivery), batch.probe)
             self._outcomes.report(attempt, batch.lease)
 
@@ -352,22 +356,21 @@ class Dispatcher:
         now = self._clock.now()
         if at > now:
             await asyncio.sleep((at - now) / 1000)
-        if self._lease.holds(batch.lease):
-            batch.begun.update(message.delivery_id for message in messages)
-            began, evenly = monotonic(), self._evenly[batch.provider.name]
+        batch.begun.update(message.delivery_id for message in messages)
+        began, evenly = monotonic(), self._evenly[batch.provider.name]
 
-            def answered(delivery: Id, outcome: Outcome) -> None:
+        def answered(delivery: Id, outcome: Outcome) -> None:
+            if outcome is not NOT_OURS:
                 evenly.answered(monotonic() - began)
-                self._report(batch, delivery, outcome)
+            self._report(batch, delivery, outcome)
 
-            await deliver(batch.provider, messages, max(at, now), answered)
-        else:
-            lost = [c for m in messages if (c := batch.left.pop(m.delivery_id, None)) is not None]
-            self._drop(batch, lost, "this worker's lease ran out")
+        send_under(partial(self._lease.holds, batch.lease))
+        await deliver(batch.provider, messages, world(self._clock), answered)
 
     def _drop(self, batch: _Batch, claimed: Sequence[Claimed], why: str) -> None:
         """They aren't sent. The next claim gives them back, if the lease isn't declared over until then."""
-        log.warning("not sent", provider=batch.provider.name, count=len(claimed), why=why)
+        if batch.provider.name not in self._dropped:
+            log.warning("not sent", provider=batch.provider.name, why=why)
         self._dropped.add(batch.provider.name)
         self._give_room(claimed)
 

@@ -19,8 +19,9 @@ from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import BodyDecodeError, DecodeError, NetworkError, PyreqwestError
 from pyreqwest.http import HeaderMap, Url
 
-from clarion.clock import Clock
+from clarion.clock import Clock, world
 from clarion.deliveries.interface import HttpRequest, HttpResponse
+from clarion.deliveries.lease import NOT_OURS, may_leave
 from clarion.model.delivery import Outcome, failed
 from clarion.model.errors import Invalid
 from clarion.model.words import OutcomeKind
@@ -112,6 +113,8 @@ class HttpClient:
             exchange = builder.timeout(_span(request.timeout)).streamed_read_buffer_limit(MOST_READ).build_streamed()
         except (PyreqwestError, ValueError):  # its words would quote the URL or a header
             return failed(OutcomeKind.REFUSED, "invalid_request", "the URL or a header can't be sent")
+        if not may_leave():
+            return NOT_OURS
         try:
             async with exchange as response:
                 body = await response.body_reader.read(MOST_READ + 1) or b""
@@ -122,7 +125,7 @@ class HttpClient:
             status=status,
             headers=headers,
             body=bytes(body)[:MOST_READ],
-            at=self._clock.now(),
+            at=world(self._clock),
             truncated=len(body) > MOST_READ,
         )
 

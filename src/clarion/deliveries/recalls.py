@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from clarion.clock import SECOND, Clock
+from clarion.clock import SECOND, Clock, world
 from clarion.deliveries.carry import recall
 from clarion.deliveries.claim import CLAIMED, Claimed, described
 from clarion.deliveries.interface import Provider
@@ -130,7 +130,7 @@ class Recaller:
 
         async def at(instant: int, provider: Provider, messages: Sequence[Message]) -> None:
             await asyncio.sleep(max(0, instant - self._clock.now()) / 1000)
-            await recall(provider, messages, max(instant, now), report)
+            await recall(provider, messages, world(self._clock), report)
 
         turns = []
         for name, messages in by_provider.items():

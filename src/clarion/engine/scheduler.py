@@ -64,7 +64,8 @@ class Scheduler:
         Rows that come later in the same stretch are found when they are due: a hint for each would be one too many.
         """
         now = self._clock.now()
-        after, until = max(now, self._handed_over), now + HORIZON
+        until = now + HORIZON
+        after = max(now, min(self._handed_over, until))  # not further, wherever the clock stood
 
         async def work(tx: Tx) -> list[tuple[int, list[Job]]]:
             row = await tx.first(self._near, after=after, until=until, **self._values)

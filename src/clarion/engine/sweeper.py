@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from clarion.clock import HOUR, Clock
+from clarion.clock import HOUR, Clock, monotonic
 from clarion.deliveries.outcomes import Outcomes
 from clarion.deliveries.reception import Reception
 from clarion.deliveries.reroute import Detour
-from clarion.engine.workers import DEAD_AFTER, EVER, Workers, any_dead, bury_dead
+from clarion.engine.workers import Watch, Workers, bury, others
 from clarion.storage import Database, Lane, Tx
 
 #: s between looks for the leases of the dead. With `workers.DEAD_AFTER` and the wait before a retry, what was in flight
@@ -26,6 +26,7 @@ class Sweeper:
         self._db, self._clock, self._workers, self._outcomes = db, clock, workers, outcomes
         self._reception, self._detour = reception, detour
         self._unknown_ttl = unknown_ttl_hours * HOUR
+        self._watch = Watch()
 
     async def sweep(self) -> None:
         """One round. What fails in it keeps nothing else from being done, and is raised at the end."""
@@ -48,10 +49,12 @@ class Sweeper:
 
         Dead is who was silent for too long; for a process that begins `alone` on its database, everybody before it.
         """
-        mine, limit = self._workers.id, EVER if alone else self._clock.now() - DEAD_AFTER
-        if not await self._db.read(lambda tx: any_dead(tx, mine, limit)):
+        mine, began = self._workers.id, monotonic()
+        beats, held = await self._db.read(lambda tx: others(tx, mine))
+        dead = beats if alone else self._watch.silent(beats, self._clock.now(), began, monotonic())
+        if not dead and not held:
             return
-        leases = await self._db.write(lambda tx: bury_dead(tx, mine, limit))
+        leases = await self._db.write(lambda tx: bury(tx, dead))
         for lease in leases:
             await self._outcomes.abandon(lease)
 

@@ -14,6 +14,17 @@ MILLISECOND = 1_000
 SECOND = 1_000_000
 
 
+class Level(NamedTuple):
+    """When a bucket will be full again, as of an instant on the same clock."""
+
+    full_at: float = 0.0
+    noted_at: float = 0.0
+
+    def at(self, present: float) -> float:
+        """When it will be full. On a clock that was set back since, it stays as far from that as it was."""
+        return max(self.full_at - max(0.0, self.noted_at - present), present)
+
+
 class Pace(NamedTuple):
     """How fast a bucket fills: microseconds between tokens, and how far ahead of that a burst may run."""
 

@@ -34,6 +34,8 @@ _RECIPIENTS = {"sqlite": "(SELECT value FROM json_each(:recipients))", "postgres
 #: Buckets past this number are looked through for those that are full again.
 MANY_BUCKETS = 10_000
 
+_EMPTY = buckets.Level()
+
 Decide = Callable[[Sequence[SlotRequest], Counters, int], dict[Id, Grant] | None]
 
 
@@ -43,7 +45,7 @@ class EmbeddedLimits:
     in_transaction = True
 
     def __init__(self, health_window: int = 60_000) -> None:
-        self._full_at: dict[str, float] = {}
+        self._levels: dict[str, buckets.Level] = {}
         self._many_buckets = MANY_BUCKETS
         self._outcomes: dict[int, dict[str, list[int]]] = {}
         self._step = max(1, health_window // STEPS)
@@ -77,7 +79,7 @@ class EmbeddedLimits:
 
     async def take(self, bucket: str, n: int, rate: float, burst: float, now: int) -> list[int]:
         pace, present = buckets.pace(rate, burst), float(now * buckets.MILLISECOND)
-        full_at = max(self._full_at.get(bucket, 0.0), present)
+        full_at = self._levels.get(bucket, _EMPTY).at(present)
         self._fill(bucket, full_at + n * pace.interval, present)
         return buckets.turns(pace, n, full_at, present, now)
 
@@ -86,17 +88,17 @@ class EmbeddedLimits:
         return {bucket: self._allow(bucket, n, pace, present) for bucket, n in wanted.items()}
 
     def _allow(self, bucket: str, n: int, pace: buckets.Pace, present: float) -> Allowed:
-        full_at = max(self._full_at.get(bucket, 0.0), present)
+        full_at = self._levels.get(bucket, _EMPTY).at(present)
         answer = buckets.answer(pace, n, full_at, present)
         if answer.granted:
             self._fill(bucket, full_at + answer.granted * pace.interval, present)
         return answer
 
     def _fill(self, bucket: str, full_at: float, present: float) -> None:
-        self._full_at[bucket] = full_at
-        if len(self._full_at) > self._many_buckets:
-            self._full_at = {key: at for key, at in self._full_at.items() if at > present}
-            self._many_buckets = max(MANY_BUCKETS, 2 * len(self._full_at))
+        self._levels[bucket] = buckets.Level(full_at, present)
+        if len(self._levels) > self._many_buckets:
+            self._levels = {key: level for key, level in self._levels.items() if level.at(present) > present}
+            self._many_buckets = max(MANY_BUCKETS, 2 * len(self._levels))
 
     # --- health -------------------------------------------------------------------------------------------------------
 

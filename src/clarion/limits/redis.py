@@ -285,7 +285,7 @@ class RedisLimits:
     async def _tokens(self, bucket: str, n: int, pace: buckets.Pace, mode: str, now: int) -> tuple[float, float]:
         clock = str(now * buckets.MILLISECOND) if self.callers_clock else ""
         key = self._prefix + b"b:" + bucket.encode()
-        ask = partial(self._bucket, self._client, [key], n, pace.interval, pace.tolerance, mode, clock)
+        ask = partial(self._bucket, self._client, [key, key + b":at"], n, pace.interval, pace.tolerance, mode, clock)
         present, full_at = await self._ask(ask)
         return float(present), float(full_at)
 

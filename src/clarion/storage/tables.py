@@ -1,12 +1,10 @@
 """Every table of Clarion, for SQLite and PostgreSQL alike.
 
-Conventions: every row and unique key starts with its `project` (except those listed in `WITHOUT_PROJECT`); ids are
-16 bytes; instants are ms since the epoch; only types that both drivers take as they are (int, text, bytes, bool), so
-that no value is converted on the way. JSON is text, sealed values are bytes (see `clarion.security.encryption`). What
-an index is for stands beside it.
-
-On PostgreSQL texts compare by their bytes, as on SQLite and in Python, whatever the database's collation is: pages by
-key and the ends of shards need one order everywhere. What grows with every event is partitioned there by time
+Conventions: every row and unique key starts with its `project` (except those in `WITHOUT_PROJECT`); ids are 16 bytes;
+instants are ms since the epoch; only types that both drivers take as they are (int, text, bytes, bool): no value is
+converted on the way. JSON is text, sealed values are bytes (`clarion.security.encryption`). What an index is for stands
+beside it. On PostgreSQL texts compare by their bytes, as on SQLite and in Python, whatever the database's collation is:
+pages by key and the ends of shards need one order everywhere. What grows with every event is partitioned there by time
 (`clarion.storage.partitions`).
 """
 
@@ -34,7 +32,10 @@ projects = Table("projects", c.number("id", **KEY), c.text("key", unique=True), 
 
 meta = Table("meta", c.text("name", **KEY), c.sealed("value"))
 
-workers = Table("workers", c.ident("id", **KEY), c.text("kind"), c.at("started_at"), c.at("heartbeat_at"))
+workers = Table(  # `ahead_ms`: how far its machine's clock is ahead of the database's
+    "workers", c.ident("id", **KEY), c.text("kind"), c.at("started_at"), c.at("heartbeat_at"), c.text("host", **NULL),
+    c.big("ahead_ms", **NULL),
+)  # fmt: skip
 
 api_keys = Table(
     "api_keys",

@@ -71,6 +71,18 @@ class SharedContract:
         assert answers == {full: Allowed(2), half: Allowed(1, 500)}
         assert await limits.store.allow({half: 5}, 2, 3, NOW + 1_000) == {half: Allowed(2, 500)}
 
+    async def test_a_clock_that_is_set_back_leaves_a_bucket_as_it_was(self, limits: Worker) -> None:
+        key, bucket, later = someone(), someone(), NOW + HOUR
+        await limits.store.allow({key: 2}, 2, 3, later)
+        await limits.store.take(bucket, 4, 10, 1, later)
+        # When it is an hour earlier again, what is left is there, and no more
+        answers = [(await limits.store.allow({key: 1}, 2, 3, NOW))[key] for _ in range(2)]
+        assert answers == [Allowed(1), Allowed(0, 500)]
+        assert await limits.store.take(bucket, 2, 10, 1, NOW) == [NOW + 400, NOW + 500]
+        # And the same once more
+        assert await limits.store.take(bucket, 1, 10, 1, NOW - HOUR) == [NOW - HOUR + 600]
+        assert (await limits.store.allow({key: 1}, 2, 3, NOW + SECOND))[key] == Allowed(1)
+
     async def test_a_rate_of_nothing_is_an_error(self, limits: Worker) -> None:
         with pytest.raises(ValueError, match="rate"):
             await limits.store.take(someone(), 1, 0, 1, NOW)

@@ -15,6 +15,7 @@ from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from clarion.deliveries.carry import deliver
 from clarion.deliveries.interface import ProviderConfig, Services
+from clarion.deliveries.lease import NOT_OURS, send_under
 from clarion.deliveries.providers import build
 from clarion.deliveries.providers.smtp import CONNECTIONS, MESSAGES_PER_CONNECTION, Phase, Reply, Smtp, meaning
 from clarion.model.delivery import Attachment, Message, Outcome
@@ -553,3 +554,15 @@ def test_the_port_follows_from_tls() -> None:
     assert isinstance(provider, Smtp)
     assert provider._settings.port is None
     assert provider._settings.tls == "starttls"
+
+
+async def test_when_a_lease_ends_between_two_mails_of_a_connection_the_second_stays() -> None:
+    with SmtpSink() as sink:
+        # Given a lease that ends when fifty have arrived
+        send_under(lambda: len(sink.mails) < 50)
+        async with opened(sink.port) as provider:
+            outcomes = await sent(provider, [message(n) for n in range(200)])
+        # Then those that were on their way have arrived, and nobody says of the others that we tried them
+        assert 50 <= len(sink.mails) <= 50 + CONNECTIONS
+        assert outcomes.count(NOT_OURS) == 200 - len(sink.mails)
+        assert sum(outcome.accepted for outcome in outcomes) == len(sink.mails)

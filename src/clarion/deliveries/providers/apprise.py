@@ -24,6 +24,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from clarion.deliveries.interface import Limits, ProviderConfig, Report, SendProvider, Services
+from clarion.deliveries.lease import NOT_OURS, may_leave
 from clarion.deliveries.options import Secret, read
 from clarion.model.delivery import Message, Outcome, accepted, failed
 from clarion.model.words import CHANNEL_OF, Channel, OutcomeKind
@@ -73,7 +74,8 @@ class Apprise(SendProvider):
     async def send(self, messages: Sequence[Message], now: int, report: Report) -> None:
         loop = asyncio.get_running_loop()
         for message in messages:
-            report(message.delivery_id, await loop.run_in_executor(self._threads, self._notify, message))
+            sent = await loop.run_in_executor(self._threads, self._notify, message) if may_leave() else NOT_OURS
+            report(message.delivery_id, sent)
 
     def _notify(self, message: Message) -> Outcome:
         """Runs in a thread. Raises nothing."""

@@ -34,6 +34,7 @@ from aiosmtplib.protocol import SMTPProtocol
 from clarion.clock import monotonic
 from clarion.deliveries import mail, mime
 from clarion.deliveries.interface import Limits, ProviderConfig, Report, SendProvider, Services
+from clarion.deliveries.lease import NOT_OURS, may_leave
 from clarion.deliveries.options import Secret, read
 from clarion.deliveries.wording import fit
 from clarion.model.delivery import Message, Outcome, accepted, failed
@@ -298,6 +299,9 @@ class Smtp(SendProvider):
         """Sends until nothing waits or the connection is used up."""
         while batch.waiting and connection.usable:
             message = batch.waiting.popleft()
+            if not may_leave():
+                batch.report(message.delivery_id, NOT_OURS)
+                continue
             to = ascii_address(message.address)
             try:
                 outcome = await connection.send(self._sender.address, to, mime.mail(message, self._sender, to))

@@ -13,7 +13,6 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
@@ -21,8 +20,8 @@ import structlog
 from celery import Celery
 
 from clarion import meters
-from clarion.clock import monotonic
-from clarion.engine.celery.app import message_of
+from clarion.clock import SECOND, monotonic
+from clarion.engine.celery.app import UNTIL, message_of
 from clarion.model.jobs import Job
 from clarion.model.words import Priority
 
@@ -44,10 +43,14 @@ class _Kind(NamedTuple):
 
 
 class Announcer:
-    """Sends hints. `route` says which queue a job belongs to."""
+    """Sends hints. `route` says which queue a job belongs to, `now` the time that all processes agree on.
 
-    def __init__(self, app: Celery, route: Callable[[Job], str]) -> None:
-        self._app, self._route = app, route
+    Neither Celery's ETA nor its expiry is used: the receiver reads both on its own clock. RabbitMQ counts the seconds.
+    """
+
+    def __init__(self, app: Celery, route: Callable[[Job], str], now: Callable[[], int]) -> None:
+        self._app, self._route, self._now = app, route, now
+        self._later: set[asyncio.TimerHandle] = set()
         self._waiting: dict[_Kind, list[str]] = {}
         self._flushing: asyncio.Task[None] | None = None
         self._sender = _Sender()
@@ -65,19 +68,25 @@ class Announcer:
             self._flushing = asyncio.create_task(self._flush(), name="announce")
 
     async def schedule(self, jobs: Sequence[Job], eta: int) -> None:
-        """Hands over hints that are due at `eta` (ms), soon enough not to outlive the broker's patience."""
-        await self._send([*jobs], datetime.fromtimestamp(eta / 1000, UTC))
+        """Sends hints when they are due, at `eta` (ms). Who ends before that loses them: the next one looks anew."""
+
+        def send() -> None:
+            self._later.discard(timer)
+            self.announce(jobs)
+
+        timer = asyncio.get_running_loop().call_later(max(0, eta - self._now()) / SECOND, send)
+        self._later.add(timer)
 
     async def _flush(self) -> None:
         while self._waiting:
             waiting, self._waiting = self._waiting, {}
-            await self._send([Job(*kind, tuple(ids)) for kind, ids in waiting.items()], None)
+            await self._send([Job(*kind, tuple(ids)) for kind, ids in waiting.items()])
             await asyncio.sleep(GATHER)
 
-    async def _send(self, jobs: Sequence[Job], eta: datetime | None) -> None:
+    async def _send(self, jobs: Sequence[Job]) -> None:
         """Sends, or drops what the broker doesn't take in `PATIENCE`; while it is silent, drops at once."""
         if jobs and monotonic() >= self._away_until and (self._sending is None or self._sending.done()):
-            self._sending = self._sender.do(partial(self._send_now, jobs, eta))
+            self._sending = self._sender.do(partial(self._send_now, jobs))
             try:
                 await asyncio.wait_for(asyncio.shield(self._sending), PATIENCE)
             except TimeoutError:
@@ -109,17 +118,19 @@ class Announcer:
         self.problem = why
         meters.AWAY.labels("broker").set(1)
 
-    def _send_now(self, jobs: Sequence[Job], eta: datetime | None) -> None:
+    def _send_now(self, jobs: Sequence[Job]) -> None:
         # The most urgent first. What nobody takes in time is of no use any more: without workers, queues stay short.
-        expires = EXPIRES if eta is None else eta + timedelta(seconds=EXPIRES)
+        until = {UNTIL: self._now() + EXPIRES * SECOND}
         for job in sorted(jobs, key=lambda j: j.queue):
             self._app.send_task(
-                job.name, kwargs=message_of(job), queue=self._route(job), eta=eta, expires=expires, retry=False,
-                ignore_result=True,
+                job.name, kwargs=message_of(job), queue=self._route(job), headers=until, expiration=EXPIRES,
+                retry=False, ignore_result=True,
             )  # fmt: skip
 
     async def close(self) -> None:
         """Sends what waits and ends the connections, if the broker isn't silent."""
+        for timer in self._later:
+            timer.cancel()
         if self._flushing is not None:
             await asyncio.wait((self._flushing,), timeout=2 * PATIENCE)
             self._flushing.cancel()

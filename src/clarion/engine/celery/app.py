@@ -24,6 +24,8 @@ CLASSIC = {"x-queue-type": "classic"}
 PRIORITIES = tuple(p.name for p in Priority)
 #: s between tries to reach a broker that is away, at first and at most: Celery's own go up to half a minute.
 AGAIN, SELDOMEST = 0.5, 2
+#: The header that says until when (ms, on the installation's clock) a hint is worth something.
+UNTIL = "clarion_until"
 #: Tasks at once in a process. Each waits for a round of a lane, for some ms, and rounds serve many at once.
 THREADS = 16
 
@@ -98,15 +100,16 @@ def _transport(broker_url: str, visibility_timeout: int) -> dict[str, Any]:
     }
 
 
-def add_tasks(app: Celery, take: Callable[[Job], None]) -> None:
-    """Registers a task for every kind of job: it hands the job to `take`, which returns when the work is done."""
+def add_tasks(app: Celery, take: Callable[[Job, int | None], None]) -> None:
+    """Registers a task for every kind of job: it hands the job, and until when it is worth something (ms), to `take`,
+    which returns when the work is done."""
     for name in JOBS:
-        app.task(name=name)(_task(name, take))
+        app.task(name=name, bind=True)(_task(name, take))
 
 
-def _task(name: str, take: Callable[[Job], None]) -> Callable[..., None]:
-    def run(queue: str, provider: str | None = None, ids: Sequence[str] = ()) -> None:
-        take(Job(name, Priority[queue], provider, tuple(ids)))
+def _task(name: str, take: Callable[[Job, int | None], None]) -> Callable[..., None]:
+    def run(task: Any, queue: str, provider: str | None = None, ids: Sequence[str] = ()) -> None:
+        take(Job(name, Priority[queue], provider, tuple(ids)), task.request.get(UNTIL))
 
     return run
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from clarion.clock import world
 from clarion.deliveries.interface import Callback
 from clarion.model.errors import NotFound
 from clarion.web.access import App
@@ -37,7 +38,7 @@ async def _take(name: str, request: Request, app: App) -> Response:
         headers=dict(request.headers),
         body=await body_of(request, MOST_BODY),
         url=app.callback_url(name) + (f"?{query}" if query else ""),
-        now=app.clock.now(),
+        now=world(app.clock),
     )
     await app.receive(name, await provider.read_callback(callback))
     # Empty, and 200: Mailgun takes 204 for a failure, and Twilio would text the body of an answer to the person.
