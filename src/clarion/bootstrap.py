@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -42,6 +43,7 @@ from clarion.directory.vault import Vault
 from clarion.engine import Engine, retention
 from clarion.engine.embedded import EmbeddedEngine
 from clarion.engine.lanes import Chore, Lanes
+from clarion.engine.readiness import Check, Readiness
 from clarion.engine.scheduler import Scheduler
 from clarion.engine.sweeper import Sweeper
 from clarion.engine.timekeeping import Timekeeper
@@ -77,6 +79,7 @@ from clarion.security.encryption import (
 from clarion.settings import Settings
 from clarion.storage import Database, Lane, Tx, open_database, statistics
 from clarion.storage.schema import prepare
+from clarion.storage.writing import check_writing
 from clarion.templates.rendering import render_key
 from clarion.workflows.catalogue import Catalogue, StoreWorkflows
 from clarion.workflows.files import load_folder
@@ -112,6 +115,8 @@ class Layers(NamedTuple):
 
 class Clarion:
     """The composed application. `open` makes it, `work` starts its engine, `close` ends it."""
+
+    _readiness: Readiness | None = None
 
     def __init__(
         self,
@@ -242,7 +247,7 @@ class Clarion:
         return clarion
 
     @classmethod
-    async def open_in_time(cls, settings: Settings) -> Clarion:
+    async def open_in_time(cls, settings: Settings, readiness: Readiness | None = None) -> Clarion:
         """As `open`, and waits for databases that come later: after a power cut everything starts at once."""
         deadline = monotonic() + PATIENCE
         while True:
@@ -252,6 +257,8 @@ class Clarion:
                 if monotonic() > deadline:
                     raise
                 log.warning("can't start yet, trying again", error=str(error))
+                if readiness is not None:
+                    readiness.waits(str(error))
             await asyncio.sleep(PAUSE)
 
     async def _first_rows(self) -> None:
@@ -286,11 +293,24 @@ class Clarion:
             await self.catalogue.refresh()
         return len(files)
 
-    async def work(self, part: Part = "serve") -> None:
+    async def work(self, part: Part = "serve", readiness: Readiness | None = None) -> None:
         """Starts this process's part of the engine. Raises Misconfigured if it may not have it."""
         self.engine = self._embedded() if self.settings.engine == "embedded" else self._celery(part)
         self.keeper.start()
         await self.engine.start()
+        if readiness is not None:
+            self._readiness = readiness
+            await readiness.begin(self._needs(part))
+
+    def _needs(self, part: Part) -> Mapping[str, Check]:
+        """What this process can't do its work without. Rate limits and hints have somebody to stand in for them."""
+        needs: dict[str, Check] = {"database": partial(check_writing, self.db)}
+        alone = self.settings.engine == "embedded"
+        if alone or part != "serve":
+            needs["lease"] = self.workers.check
+        if alone or part == "worker":
+            needs["limits"] = self.limits.check
+        return needs
 
     def _layers(self) -> Layers:
         """The layers that work, for a process that runs them."""
@@ -379,6 +399,8 @@ class Clarion:
 
     async def close(self) -> None:
         """Stops working, ends connections."""
+        if self._readiness is not None:
+            await self._readiness.end()
         if self.engine is not None:
             await self.engine.stop()
         await self.keeper.stop()

@@ -25,6 +25,7 @@ from clarion.clock import monotonic
 from clarion.engine.celery.app import THREADS, add_tasks, all_queues, make_app
 from clarion.engine.celery.engines import WorkerEngine
 from clarion.engine.celery.loop import LoopThread
+from clarion.engine.readiness import Readiness
 from clarion.model.errors import Misconfigured, Unavailable
 from clarion.model.jobs import Job
 from clarion.settings import Settings, load
@@ -42,13 +43,13 @@ PATIENCE = 30.0
 class WorkerProcess:
     """One process. `app` is what Celery runs; the application opens when Celery's worker begins, and closes with it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, readiness: Readiness | None = None) -> None:
         if settings.engine != "celery":
             raise Misconfigured(
                 "workers belong to the celery engine: set CLARION_ENGINE=celery (with the embedded engine, "
                 "`clarion serve` does all the work)"
             )
-        self._settings = settings
+        self._settings, self._readiness = settings, readiness
         workers = settings.workers
         self.app = make_app(settings.broker, workers.channel_queues, workers.visibility_timeout_seconds)
         self.queues = workers.queues or all_queues(workers.channel_queues)
@@ -120,9 +121,9 @@ class WorkerProcess:
             raise
 
     async def _opened(self) -> Clarion:
-        clarion = await Clarion.open_in_time(self._settings)
+        clarion = await Clarion.open_in_time(self._settings, self._readiness)
         try:
-            await clarion.work("worker")
+            await clarion.work("worker", self._readiness)
         except BaseException:
             await clarion.close()
             raise

@@ -108,6 +108,13 @@ def test_probes_ask_routes_that_answer_without_a_key_on_a_port_that_is_open(name
     assert PODS[name]["metadata"]["annotations"]["prometheus.io/port"] == str(*ports.values())
 
 
+@pytest.mark.parametrize("name", [name for name in PODS if name != "clarion-migrate"])
+def test_a_pod_that_waits_for_another_s_fault_gets_no_work_and_is_not_ended_for_it(name: str) -> None:
+    (container,) = PODS[name]["spec"]["containers"]
+    asked = {key: container[key]["httpGet"]["path"] for key in container if key.endswith("Probe")}
+    assert asked == {"startupProbe": "/healthz", "readinessProbe": "/readyz", "livenessProbe": "/healthz"}
+
+
 def test_what_selects_pods_finds_them() -> None:
     components = {t["metadata"]["labels"]["app.kubernetes.io/component"]: name for name, t in PODS.items()}
     for m in MANIFESTS:
@@ -194,8 +201,9 @@ def test_the_secrets_that_are_made_are_good_settings(name: str, tmp_path: Path) 
     assert settings.database_url == f"postgresql://clarion:{password}@postgres/clarion"
     KeyRing.parse(settings.encryption_keys)
     assert len(settings.admin_key) >= 32
-    ports = re.findall(r":(\d+)/metrics", json.dumps(OURS[name].get("healthcheck", {})))
-    assert ports in ([], [str(settings.metrics_port)])
+    probed = re.findall(r":(\d+)(/\w+)", json.dumps(OURS[name].get("healthcheck", {})))
+    own = settings.port if OURS[name]["command"] == ["serve"] else settings.metrics_port
+    assert probed == ([] if name == "migrate" else [(str(own), "/readyz")])
 
 
 @pytest.mark.slow

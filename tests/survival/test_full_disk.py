@@ -97,12 +97,18 @@ def postgres(disk: Disk) -> Iterator[Cramped]:
         folder.remove()
 
 
-def filled_and_freed(disk: Disk, producer: Producer, goes_on: Callable[[], None]) -> None:
+def filled_and_freed(disk: Disk, server: Server, producer: Producer, goes_on: Callable[[], None]) -> None:
     before = len(producer.refused)
     disk.fill()
     assert eventually(lambda: len(producer.refused) >= before + REFUSALS, 60), "never full"
+    assert eventually(lambda: server.call("GET", "/readyz").status == 503, 20), "ready, and able to nothing"
+    answer = server.call("GET", "/readyz")
+    assert (answer.kind, answer.body["code"]) == ("application/problem+json", "unavailable")
+    assert "database" in answer.body["causes"]
+    assert server.call("GET", "/healthz").status == 200
     disk.free()
     goes_on()
+    assert eventually(lambda: server.call("GET", "/readyz").status == 200, 30), server.call("GET", "/readyz")
 
 
 def under_load(
@@ -113,7 +119,7 @@ def under_load(
     producer = Producer(server, size=SIZE)
     try:
         # When its disk is full for a while, twice
-        fault = Fault("the disk is full", lambda: filled_and_freed(disk, producer, goes_on), IN_FLIGHT)
+        fault = Fault("the disk is full", lambda: filled_and_freed(disk, server, producer, goes_on), IN_FLIGHT)
         again = fault._replace(name="the disk is full again")
         show(Trial(producer, sink, url, server.said).run([fault, again]), capsys)
     finally:

@@ -7,14 +7,21 @@ import os
 import signal
 import subprocess  # nosec B404  # starts this very program
 import sys
+import threading
 import time
 from collections.abc import Sequence
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import structlog
-from prometheus_client import start_http_server
+from msgspec.json import encode
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
 from clarion.clock import monotonic
+from clarion.engine.readiness import Readiness
+from clarion.model.errors import Misconfigured
 
 log = structlog.get_logger("clarion.processes")
 
@@ -38,10 +45,56 @@ def is_one_of_several() -> bool:
     return True
 
 
-def serve_metrics(port: int) -> None:
-    """Answers /metrics on `port`, in a thread; of several processes each on a port of its own, from `port` upwards."""
+def serve_probes(port: int, readiness: Readiness) -> None:
+    """Answers /healthz, /readyz and /metrics on `port` in threads; of several processes each on a port of its own."""
     if port:
-        start_http_server(port + int(os.environ.get(PLACE, "0")), addr="0.0.0.0")  # nosec B104  # for Prometheus
+        address = ("0.0.0.0", port + int(os.environ.get(PLACE, "0")))  # nosec B104  # for Prometheus, Kubernetes
+        try:
+            server = _Probes(address, partial(_Probe, readiness))
+        except OSError as error:
+            raise Misconfigured(f"metrics_port: {address[1]} can't be used: {error.strerror}") from None
+        threading.Thread(target=server.serve_forever, name="clarion-probes", daemon=True).start()
+
+
+class _Probes(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Who asked went away."""
+
+
+class _Probe(BaseHTTPRequestHandler):
+    """Outside the event loop: it says so when that is held up."""
+
+    timeout = 5
+
+    def __init__(self, readiness: Readiness, *connection: Any) -> None:
+        self._readiness = readiness
+        super().__init__(*connection)
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        if path == "/readyz":
+            status, body = self._readiness.answer()
+            self._answer(status, "application/json" if status == 200 else "application/problem+json", encode(body))
+        elif path == "/healthz":
+            alive = self._readiness.alive()
+            status, word = (200, b"ok") if alive else (503, b"stuck")
+            self._answer(status, "application/json", b'{"status":"%s"}' % word)
+        elif path == "/metrics":
+            self._answer(200, CONTENT_TYPE_LATEST, generate_latest(REGISTRY))
+        else:
+            self._answer(404, "text/plain", b"")
+
+    def _answer(self, status: int, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Every few seconds the same."""
 
 
 class Supervisor:

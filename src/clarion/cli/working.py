@@ -13,7 +13,8 @@ import typer
 
 from clarion.bootstrap import Clarion, settle
 from clarion.cli.context import Context
-from clarion.cli.processes import Supervisor, is_one_of_several, serve_metrics
+from clarion.cli.processes import Supervisor, is_one_of_several, serve_probes
+from clarion.engine.readiness import Readiness
 from clarion.model.errors import Misconfigured
 from clarion.model.words import Priority
 from clarion.security import logs
@@ -50,8 +51,9 @@ def add(app: typer.Typer) -> None:
         if is_one_of_several() or count == 1:
             from clarion.worker import WorkerProcess
 
-            serve_metrics(settings.metrics_port)
-            sys.exit(WorkerProcess(settings).run())
+            readiness = Readiness()
+            serve_probes(settings.metrics_port, readiness)
+            sys.exit(WorkerProcess(settings, readiness).run())
         words = [["worker", "--processes", "1", "--queues", ",".join(mine)] for mine in _divided(settings, count)]
         sys.exit(Supervisor(words, held.config).run())
 
@@ -64,8 +66,9 @@ def add(app: typer.Typer) -> None:
         settings = context.ensure_object(Context).settings
         _needs_celery(settings, "scheduler")
         logs.set_up(settings.log.level, settings.log.format)
-        serve_metrics(settings.metrics_port)
-        asyncio.run(_schedule(settings))
+        readiness = Readiness()
+        serve_probes(settings.metrics_port, readiness)
+        asyncio.run(_schedule(settings, readiness))
 
 
 def _divided(settings: Settings, count: int) -> list[list[str]]:
@@ -98,13 +101,13 @@ def _needs_celery(settings: Settings, what: str) -> None:
         )
 
 
-async def _schedule(settings: Settings) -> None:
+async def _schedule(settings: Settings, readiness: Readiness) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    clarion = await Clarion.open_in_time(settings)
+    clarion = await Clarion.open_in_time(settings, readiness)
     try:
-        await clarion.work("scheduler")
+        await clarion.work("scheduler", readiness)
         settle()
         await stop.wait()
     finally:

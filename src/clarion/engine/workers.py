@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
 from clarion.clock import SECOND, Clock, monotonic, randomness
+from clarion.model.errors import Unavailable
 from clarion.model.ids import Id, new_id
 from clarion.storage import Database, Lane, Tx, tables
 
@@ -55,6 +56,11 @@ class Workers:
     def alive(self) -> bool:
         """Whether the leases of this life still hold."""
         return monotonic() - self._last_beat < DEAD_AFTER / 1000
+
+    async def check(self) -> None:
+        """Raises Unavailable unless the leases of this life hold."""
+        if not self.alive():
+            raise Unavailable(f"no sign of life of this process was stored for {DEAD_AFTER // SECOND} s")
 
     def holds(self, lease: Id) -> bool:
         """Whether a lease is of this life, and still holds; asked right before each send."""

@@ -44,7 +44,15 @@ class _Found(NamedTuple):
 
 async def schema_of(url: str) -> Schema:
     """The state of the schema of the database at `url`, read without the tools that change it: every process asks."""
-    found = await _found(url)
+    return _schema(await _found(url))
+
+
+async def schema_in(tx: Tx) -> Schema:
+    """The same, in a transaction."""
+    return _schema(await _look(tx))
+
+
+def _schema(found: _Found) -> Schema:
     current, newest = found.current, REVISIONS[-1]
     if current is None:  # somebody else's tables: don't write into them
         return Schema(current, newest, known="events" not in found.tables)

@@ -14,7 +14,8 @@ from starlette.types import Receive, Scope, Send
 
 from clarion import __version__
 from clarion.bootstrap import Clarion
-from clarion.model.errors import Invalid, NotFound, Unavailable
+from clarion.engine.readiness import Readiness
+from clarion.model.errors import Invalid, NotFound
 from clarion.web import problems
 from clarion.web.api import ROUTERS
 from clarion.web.api.events import HOT
@@ -56,12 +57,10 @@ def create_app(clarion: Clarion) -> FastAPI:
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        await clarion.work()
-        app.state.ready = True
+        await clarion.work("serve", app.state.readiness)
         try:
             yield
         finally:
-            app.state.ready = False
             await clarion.close()
 
     open_docs = clarion.settings.api.open_docs
@@ -75,7 +74,7 @@ def create_app(clarion: Clarion) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.clarion, app.state.ready, app.state.metrics = clarion, False, Metrics(clarion)
+    app.state.clarion, app.state.readiness, app.state.metrics = clarion, Readiness(), Metrics(clarion)
     app.state.streams = Streams(clarion.settings.api.streams_per_token)
     app.add_middleware(PersonsOwnCors, origins=clarion.settings.api.inbox_origins)
     app.router.routes.extend(HOT.values())
@@ -96,15 +95,13 @@ def _install_probes(app: FastAPI, open_docs: bool) -> None:
 
     @app.get("/readyz", tags=["operations"])
     async def readyz(request: Request) -> Response:
-        """The process takes requests and reaches its database."""
-        state = request.app.state
-        if not state.ready:
-            return JSONResponse({"status": "starting"}, 503)
-        try:
-            await state.clarion.db.read(lambda tx: tx.first("SELECT 1 AS one"))
-        except Unavailable as error:
-            return JSONResponse({"status": "unavailable", "detail": str(error)}, 503)
-        return JSONResponse({"status": "ready"})
+        """The process can do its work: its database takes what is written, and what else it needs is there.
+
+        Looked at every few seconds. 503 names what is lacking, in `causes`.
+        """
+        status, body = request.app.state.readiness.answer()
+        kind = "application/json" if status == 200 else "application/problem+json"
+        return JSONResponse(body, status, media_type=kind)
 
     @app.get("/metrics", tags=["operations"])
     async def metrics(request: Request) -> Any:
