@@ -15,6 +15,7 @@ from clarion.inbox.acts import TOGETHER, Act, ReadAll, TouchNotifications, read_
 from clarion.inbox.live import Event, LiveInboxes, Nudge, Place
 from clarion.limits.embedded import EmbeddedLimits
 from clarion.limits.interface import LimitsStore
+from clarion.limits.live import Listener
 from clarion.model.errors import Unavailable
 from clarion.model.ids import Id
 from tests.inbox.conftest import Desk
@@ -180,6 +181,32 @@ async def test_lost_nudges_are_made_good_by_looking(desk: Desk, monkeypatch: pyt
             await follower.hears("counts")
             await room.desk.deliver(who)
             assert (await follower.hears("notification", "counts"))[0]["seq"] == 1
+
+
+async def test_a_follower_without_a_line_to_the_store_looks_by_itself_until_it_has_one(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a store that takes no subscriptions
+    monkeypatch.setattr(live, "RETRY", 0.05)
+    limits = EmbeddedLimits()
+    room, subscribe = Room(desk, limits), limits.subscribe
+
+    async def away(channel: str) -> Listener:
+        raise Unavailable("gone")
+
+    monkeypatch.setattr(limits, "subscribe", away)
+    async with room.following("ada") as ada:
+        # When something comes in, then it is seen
+        await ada.hears("counts")
+        await room.desk.deliver("ada")
+        assert (await ada.hears("notification", "counts"))[0]["seq"] == 1
+
+        # And once the store is back, by its nudges
+        monkeypatch.setattr(live, "RETRY", 1000.0)
+        monkeypatch.setattr(limits, "subscribe", subscribe)
+        await asyncio.sleep(0.2)
+        await room.desk.deliver("ada")
+        assert (await ada.hears("notification", "counts"))[0]["seq"] == 2
 
 
 async def test_a_nudge_that_comes_twice_or_late_says_nothing_again(room: Room) -> None:

@@ -143,7 +143,8 @@ class _Sender:
 
     def __init__(self) -> None:
         self._todo: queue.SimpleQueue[tuple[Callable[[], object], asyncio.Future[None]]] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="clarion-announce", daemon=True).start()
+        self.thread = threading.Thread(target=self._run, name="clarion-announce", daemon=True)
+        self.thread.start()
 
     def do(self, work: Callable[[], object]) -> asyncio.Future[None]:
         """Has it done; the answer says when it is."""
