@@ -41,7 +41,7 @@ from clarion.directory.contacts import AddContacts, Contacts, RemoveContacts
 from clarion.directory.recipients import EraseRecipients, PutRecipients, Recipients
 from clarion.directory.vault import Vault
 from clarion.engine import Engine, retention
-from clarion.engine.embedded import EmbeddedEngine
+from clarion.engine.embedded import EmbeddedEngine, take_lock
 from clarion.engine.lanes import Chore, Lanes
 from clarion.engine.readiness import Check, Readiness
 from clarion.engine.scheduler import Scheduler
@@ -65,8 +65,17 @@ from clarion.model.delivery import Receipt
 from clarion.model.errors import Unavailable
 from clarion.model.ids import Id
 from clarion.model.jobs import DECIDE, Job
-from clarion.model.words import Priority, Role
-from clarion.opening import build_providers, health_policy, make_asides, open_limits, open_lookup, set_up_tracing
+from clarion.model.words import Priority
+from clarion.opening import (
+    build_providers,
+    first_rows,
+    health_policy,
+    make_asides,
+    open_keys,
+    open_limits,
+    open_lookup,
+    set_up_tracing,
+)
 from clarion.projections.queries import recent_latency
 from clarion.projections.runner import PROJECTORS, Projections
 from clarion.security.encryption import (
@@ -74,7 +83,6 @@ from clarion.security.encryption import (
     Lookup,
     Purpose,
     binding,
-    load_or_create_keys,
 )
 from clarion.settings import Settings
 from clarion.storage import Database, Lane, Tx, open_database, statistics
@@ -222,24 +230,32 @@ class Clarion:
 
     @classmethod
     async def open(
-        cls, settings: Settings, clock: Clock | None = None, providers: Mapping[str, Provider] | None = None
+        cls,
+        settings: Settings,
+        clock: Clock | None = None,
+        providers: Mapping[str, Provider] | None = None,
+        *,
+        alone: bool = False,
     ) -> Clarion:
         """Opens (and if need be makes) the database, the keys and the default project.
 
-        `providers` come before those of the settings: for tests, and for providers of one's own.
+        `providers` come before those of the settings: for tests, and for providers of one's own. `alone`: this process
+        is going to work on the database, and changes nothing while another one does.
         """
         zones.pin()
         set_up_tracing(settings)
-        await prepare(settings.database_url)
-        ring = KeyRing.parse(settings.encryption_keys) if settings.encryption_keys else load_or_create_keys(
-            Path(settings.encryption_keys_file)
-        )  # fmt: skip
         db = await open_database(settings.database_url, settings.database.pool_size)
         try:
+            if alone and settings.engine == "embedded":
+                await take_lock(db)
+            await prepare(settings.database_url)
             keeper = await Timekeeper.begin(db, clock)
             limits = await open_limits(settings, db, keeper.clock)
+            ring = await open_keys(settings, db)
             clarion = cls(settings, db, limits, ring, await open_lookup(db, ring), keeper, providers or {})
-            await clarion._first_rows()
+            clarion.admin_key = await db.write(
+                lambda tx: first_rows(tx, clarion.bus, settings.admin_key, clarion.clock.now())
+            )
             await clarion.catalogue.refresh()
         except BaseException:
             await db.close()
@@ -247,39 +263,23 @@ class Clarion:
         return clarion
 
     @classmethod
-    async def open_in_time(cls, settings: Settings, readiness: Readiness | None = None) -> Clarion:
+    async def open_in_time(
+        cls, settings: Settings, readiness: Readiness | None = None, *, alone: bool = False
+    ) -> Clarion:
         """As `open`, and waits for databases that come later: after a power cut everything starts at once."""
-        deadline = monotonic() + PATIENCE
+        deadline, said = monotonic() + PATIENCE, ""
         while True:
             try:
-                return await cls.open(settings)
+                return await cls.open(settings, alone=alone)
             except Unavailable as error:
                 if monotonic() > deadline:
                     raise
-                log.warning("can't start yet, trying again", error=str(error))
+                if str(error) != said:
+                    said = str(error)
+                    log.warning("can't start yet, trying again", error=said)
                 if readiness is not None:
                     readiness.waits(str(error))
             await asyncio.sleep(PAUSE)
-
-    async def _first_rows(self) -> None:
-        """The default project and an admin key, made at the very first start."""
-        now, chosen = self.clock.now(), self.settings.admin_key
-
-        async def work(tx: Tx) -> str | None:
-            await tx.alone("first rows")  # of several processes that start together
-            if not await tx.fetch("SELECT 1 FROM projects LIMIT 1"):
-                await self.bus.within(tx, api_keys.CreateProject(project=0, now=now, key="default"))
-            admins = await tx.fetch("SELECT 1 FROM api_keys WHERE project = 0 AND role = 'admin' LIMIT 1")
-            if chosen:
-                await api_keys.retire_chosen(tx, chosen, now)
-            if chosen or not admins:
-                name = api_keys.CHOSEN if chosen else "admin"
-                create = api_keys.CreateKey(project=0, now=now, role=Role.ADMIN, name=name, text=chosen or None)
-                _, key = await self.bus.within(tx, create)
-                return None if chosen else key
-            return None
-
-        self.admin_key = await self.db.write(work)
 
     async def load_workflows(self, folder: Path) -> int:
         """Loads the workflow files of a folder into the default project; gives their number. Raises WorkflowErrors."""
@@ -416,7 +416,7 @@ class Clarion:
 
     async def event(self, project: int, event: Id, wait: bool = False) -> dict[str, Any]:
         """An event with its counts; `wait`: for exact ones, however large it is. Raises NotFound."""
-        return await event_with_counts(self.db, self._counts, project, event, wait)
+        return await event_with_counts(self.db, self._counts, project, event, self.clock.now(), wait)
 
     async def cancel(self, project: int, event: Id) -> int:
         """Cancels what of an event hasn't been sent; gives the number of deliveries and undecided recipients."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from clarion import __version__, tracing
@@ -12,11 +13,21 @@ from clarion.clock import SECOND, Clock
 from clarion.deliveries.health import HealthPolicy
 from clarion.deliveries.interface import Provider, ProviderConfig, Services
 from clarion.deliveries.providers import build
+from clarion.directory import api_keys
+from clarion.ledger.bus import CommandBus
 from clarion.limits.embedded import EmbeddedLimits
 from clarion.limits.interface import LimitsStore
 from clarion.model.errors import Misconfigured
-from clarion.model.words import Channel
-from clarion.security.encryption import KeyRing, Lookup, new_lookup_secret, unwrap_lookup_secret, wrap_lookup_secret
+from clarion.model.words import Channel, Role
+from clarion.security.encryption import (
+    CannotOpen,
+    KeyRing,
+    Lookup,
+    load_or_create_keys,
+    new_lookup_secret,
+    unwrap_lookup_secret,
+    wrap_lookup_secret,
+)
 from clarion.settings import Settings
 from clarion.storage import Database, Tx, tables
 from clarion.templates.kitchen import Kitchen
@@ -68,7 +79,10 @@ async def open_limits(settings: Settings, db: Database, clock: Clock) -> LimitsS
         from clarion.limits.redis import RedisLimits
     except ImportError as error:
         raise Misconfigured("CLARION_REDIS_URL needs its driver: pip install 'clarion[redis]'") from error
-    return await RedisLimits.connect(settings.redis_url, db, loader(db, clock), health_window=window)
+    try:
+        return await RedisLimits.connect(settings.redis_url, db, loader(db, clock), health_window=window)
+    except ValueError as error:
+        raise Misconfigured("CLARION_REDIS_URL isn't a URL as redis://:password@host:6379/0") from error
 
 
 def build_providers(settings: Settings, services: Services, given: Mapping[str, Provider]) -> dict[str, Provider]:
@@ -91,6 +105,14 @@ def build_providers(settings: Settings, services: Services, given: Mapping[str, 
     return {**given, **{c.name: build(c, services, os.environ) for c in configs}}
 
 
+async def open_keys(settings: Settings, db: Database) -> KeyRing:
+    """The keys of the settings or of the key file. Raises Misconfigured, and makes none for data that others sealed."""
+    if settings.encryption_keys:
+        return KeyRing.parse(settings.encryption_keys)
+    sealed = await db.read(lambda tx: tx.first("SELECT 1 FROM meta WHERE name = 'lookup_secret'"))
+    return load_or_create_keys(Path(settings.encryption_keys_file), create=sealed is None)
+
+
 async def open_lookup(db: Database, ring: KeyRing) -> Lookup:
     """The secret of keyed hashes, made with the database."""
     fresh = wrap_lookup_secret(ring, new_lookup_secret())
@@ -101,4 +123,30 @@ async def open_lookup(db: Database, ring: KeyRing) -> Lookup:
         assert row is not None
         return bytes(row["value"])
 
-    return Lookup(unwrap_lookup_secret(ring, await db.write(work)))
+    wrapped = await db.write(work)
+    try:
+        return Lookup(unwrap_lookup_secret(ring, wrapped))
+    except CannotOpen:
+        raise Misconfigured(
+            f"{ring!r} doesn't open this database, which is sealed with other keys: give those, from your copy, in "
+            "CLARION_ENCRYPTION_KEYS or the key file"
+        ) from None
+
+
+async def first_rows(tx: Tx, bus: CommandBus, chosen: str, now: int) -> str | None:
+    """Makes the default project and an admin key at the very first start; the key, if it is to be shown.
+
+    `chosen`: the admin key of the settings.
+    """
+    await tx.alone("first rows")  # of several processes that start together
+    if not await tx.fetch("SELECT 1 FROM projects LIMIT 1"):
+        await bus.within(tx, api_keys.CreateProject(project=0, now=now, key="default"))
+    admins = await tx.fetch("SELECT 1 FROM api_keys WHERE project = 0 AND role = 'admin' LIMIT 1")
+    if chosen:
+        await api_keys.retire_chosen(tx, chosen, now)
+    if not chosen and admins:
+        return None
+    name = api_keys.CHOSEN if chosen else "admin"
+    create = api_keys.CreateKey(project=0, now=now, role=Role.ADMIN, name=name, text=chosen or None)
+    _, key = await bus.within(tx, create)
+    return None if chosen else key

@@ -262,6 +262,8 @@ def _check(settings: Settings) -> None:
         raise Misconfigured("[api] unknown_per_address and streams_per_token are 1 or more")
     if settings.workers.processes < 0 or settings.workers.visibility_timeout_seconds < 1:
         raise Misconfigured("[workers] processes is 0 or more, visibility_timeout_seconds 1 or more")
+    if not 0 < settings.port < 65536:
+        raise Misconfigured(f"port is {settings.port}: write 1 to 65535")
     if settings.database.pool_size < 1:
         raise Misconfigured("[database] pool_size is 1 or more")
     if settings.budgets.render_ms < 1 or settings.budgets.check_ms < 1:

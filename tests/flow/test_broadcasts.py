@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from clarion.clock import MINUTE, NEVER
+from clarion.decisions.parking import park
+from clarion.decisions.shards import ShardRef
 from clarion.directory.topics import Subscribe
 from clarion.events.holding import BITE, HoldEvent
+from clarion.events.stillness import unsent
 from clarion.model.ids import Id
+from clarion.storage import Tx
 from tests.composed import PROJECT, Installation
 
 MAIL = {"channel": "email", "subject": "news", "text": "news"}
@@ -64,8 +69,56 @@ async def test_paused_nothing_more_goes_out_and_resumed_everybody_is_told_once(c
     told = Counter(message.recipient for message in provider.sent)
     assert told == Counter(people) + Counter(["r0001"])
     assert (await shown(clarion, event))["progress"] == {
-        "phase": "done", "decided": PEOPLE, "of": PEOPLE, "settled": PEOPLE, "moving": 0, "waiting": 0,
+        "phase": "done", "decided": PEOPLE, "of": PEOPLE, "settled": PEOPLE, "moving": 0, "waiting": 0, "why": [],
     }  # fmt: skip
+
+
+async def test_what_keeps_an_event_from_being_done_is_said_with_its_mend(clarion: Installation) -> None:
+    # Given a broadcast of which a shard failed for good, another fails, and others wait while nobody works
+    await crowd(clarion)
+    provider = clarion.providers["first"]
+    provider.open.clear()
+    event = await clarion.event("news", topic="news")
+    await clarion.until(lambda: decided(clarion, event), 60)
+    now = clarion.clarion.clock.now()
+    assert await pause(clarion, event)
+
+    async def undo(tx: Tx) -> None:
+        numbers = [r["number"] for r in await tx.fetch("SELECT number FROM shards WHERE event_id = :id", id=event)]
+        assert len(numbers) > 1
+        for number, due_at, tries in ((numbers[0], NEVER, 5), (numbers[1], now + 6_000, 3)):
+            await tx.run(
+                "UPDATE shards SET done = :no, decided = 0, due_at = :due_at, tries = :tries "
+                "WHERE event_id = :id AND number = :number",
+                no=False, due_at=due_at, tries=tries, id=event, number=number,
+            )  # fmt: skip
+        await park(tx, ShardRef(PROJECT, event, numbers[0]), "BoomError", now)
+
+    await clarion.clarion.db.write(undo)
+
+    # Then each cause is named, with the people that it holds up and what mends it
+    found = (await clarion.clarion.event(PROJECT, event, wait=True))["progress"]
+    why = {one["code"]: one for one in found["why"]}
+    assert {"paused", "failing", "parked"} <= set(why)
+    assert "clarion events resume" in why["paused"]["detail"]
+    assert "failed five times (BoomError): `clarion parked`" in why["parked"]["detail"]
+    assert "tried 3 times" in why["failing"]["detail"]
+    assert why["parked"]["waiting"] + why["failing"]["waiting"] == found["of"] - found["decided"]
+    provider.open.set()
+
+
+async def test_that_nobody_works_is_said_too(clarion: Installation) -> None:
+    # Given an event whose mails wait at their provider, and by then nobody who gave a sign of life
+    provider = clarion.providers["first"]
+    provider.open.clear()
+    await crowd(clarion)
+    event = await clarion.event("news", topic="news")
+    await clarion.until(lambda: decided(clarion, event), 60)
+    then = clarion.clarion.clock.now() + 2 * MINUTE
+    found = await clarion.clarion.db.read(lambda tx: unsent(tx, PROJECT, event, then))
+    assert {why.code for why in found} == {"no_worker"}
+    assert all("start `clarion worker`" in why.detail for why in found)
+    provider.open.set()
 
 
 async def test_a_large_event_is_cancelled_in_bites_and_nothing_goes_out_behind_the_answer(

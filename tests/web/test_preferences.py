@@ -56,6 +56,48 @@ async def test_effective_shows_what_holds_and_who_said_so(api: Api) -> None:
     assert (with_tenant[0]["enabled"], with_tenant[0]["said_by"]) == (False, "the tenant for the channel")
 
 
+async def test_a_cap_of_none_is_no_cap_and_null_takes_it_back(api: Api) -> None:
+    # Given a workflow with caps on push, and none on e-mail
+    plain = {**REPLIES, "preferences": {"push": {"max_per_hour": 3}, "email": {"max_per_hour": "none"}}}
+    assert (await api("PUT", "/v1/workflows/comment_reply", plain)).status == 201
+    await api.clarion.catalogue.refresh()
+    shown = await api("GET", "/v1/workflows/comment_reply")
+    assert shown.body["preferences"]["email"]["max_per_hour"] == "none"
+
+    # When a person says that there be none
+    said = {"type": "comment_reply", "channel": "push", "max_per_hour": "none", "max_per_day": "none"}
+    put = await api("PUT", PATH, {"preferences": [said]})
+    assert (put.status, put.body) == (200, {"preferences": [said]})
+
+    # Then none holds, and it is shown as it was said
+    assert (await api("GET", PATH)).body == {"preferences": [said]}
+    assert await caps(api) == {"push": (None, None), "email": (None, 20), "sms": (5, 20)}
+
+    # And null takes it back
+    await api("PATCH", PATH, {"preferences": [{**said, "max_per_hour": None, "max_per_day": 7}]})
+    assert await caps(api) == {"push": (3, 7), "email": (None, 20), "sms": (5, 20)}
+
+    # A tenant may say so too
+    tenant = {"preferences": [{"type": "comment_reply", "channel": "sms", "max_per_day": "none"}]}
+    assert (await api("PUT", "/v1/tenants/acme", tenant)).body["preferences"] == tenant["preferences"]
+    assert (await api("GET", "/v1/tenants/acme")).body["preferences"] == tenant["preferences"]
+    assert (await caps(api, tenant="acme"))["sms"] == (5, None)
+
+    # What was said is in the person's record
+    record = (await api("GET", "/v1/recipients/ada/consent")).body["items"]
+    assert "no cap an hour, no cap a day" in str(record)
+
+    for wrong in ("None", "unlimited", "", 0, -1, True, 1.5, ["none"]):
+        answer = await api("PATCH", PATH, {"preferences": [{**said, "max_per_day": wrong}]})
+        assert (answer.status, answer.body["code"]) == (422, "invalid_limit")
+
+
+async def caps(api: Api, tenant: str = "") -> dict[str, tuple[int | None, int | None]]:
+    """What holds for the type, by channel."""
+    held = (await api("GET", PATH, effective="true", tenant=tenant)).body["preferences"]
+    return {one["channel"]: (one["max_per_hour"], one["max_per_day"]) for one in held}
+
+
 BAD_PREFERENCES: list[Any] = [
     ({}, "missing_field"),
     ({"preferences": "none"}, "invalid_preferences"),

@@ -111,4 +111,5 @@ def _told(found: dict[str, Any]) -> list[str]:
         f"{found['id']}  {found['type']}, accepted {found['accepted_at']}",
         f"  {p['phase']}: {people}; {p['settled']} messages settled, {p['moving']} moving, {p['waiting']} waiting",
         *(f"  {state:<11} {count}" for state, count in sorted(found["deliveries"].items())),
+        *(f"  why         {why['detail']}" for why in p["why"]),
     ]

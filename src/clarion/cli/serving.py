@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import socket
 import ssl
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -18,11 +20,13 @@ import uvicorn
 from clarion.bootstrap import Clarion, settle
 from clarion.cli.context import Context
 from clarion.cli.processes import Supervisor, is_one_of_several
+from clarion.clock import monotonic
 from clarion.model.errors import Misconfigured
 from clarion.security import logs
 from clarion.settings import Settings
 from clarion.workflows.samples import copy_samples
 
+MOMENT, LOOK = 2.0, 0.05  #: s that a port is waited for which a predecessor may be about to let go, and between looks
 STOP_PATIENCE = 5  #: s that open requests have at a stop, before the engine's own patience
 #: s that an idle connection is kept: longer than load balancers keep theirs (60 s is usual), or a request of theirs
 #: meets one that is being closed.
@@ -55,6 +59,7 @@ def add(app: typer.Typer) -> None:
         held = context.ensure_object(Context)
         settings = held.settings
         logs.set_up(settings.log.level, settings.log.format)
+        _check_tls(settings)
         child = is_one_of_several()
         count = (settings.api.processes if processes is None else processes) or os.cpu_count() or 1
         if count > 1 and not child:
@@ -78,7 +83,7 @@ async def _opened(settings: Settings, samples: bool) -> Clarion:
     folder = Path(settings.workflows_dir)
     if samples and not any(folder.glob("*.y*ml")):
         copy_samples(folder)
-    clarion = await Clarion.open_in_time(settings)
+    clarion = await Clarion.open_in_time(settings, alone=True)
     loaded = await clarion.load_workflows(folder) if folder.is_dir() else 0
     _greet(clarion, loaded)
     return clarion
@@ -91,7 +96,8 @@ async def _prepare(settings: Settings, samples: bool) -> None:
 
 
 async def _serve(settings: Settings, samples: bool) -> None:
-    await _answer(settings, await _opened(settings, samples), None)
+    with _socket(settings, shared=False) as listening:  # first of all: whose port is taken makes and says nothing
+        await _answer(settings, await _opened(settings, samples), [listening])
 
 
 async def _serve_one_of_several(settings: Settings) -> None:
@@ -99,21 +105,41 @@ async def _serve_one_of_several(settings: Settings) -> None:
         await _answer(settings, await Clarion.open_in_time(settings), [listening])
 
 
+def _check_tls(settings: Settings) -> None:
+    """Raises Misconfigured for a certificate and a key that can't be used."""
+    if settings.tls_cert:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key)
+        except OSError as error:
+            raise Misconfigured(
+                f"can't serve TLS with {settings.tls_cert} and {settings.tls_key} ({error.strerror or error}): mend "
+                "CLARION_TLS_CERT and CLARION_TLS_KEY"
+            ) from None
+
+
 def _socket(settings: Settings, *, shared: bool) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    made = socket.socket(family)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        made.bind((settings.host, settings.port))
-    except OSError as error:
-        made.close()
-        raise Misconfigured(f"couldn't start on {settings.host}:{settings.port}: {error.strerror}") from None
-    return made
+    """The port, taken, that nobody is heard on yet. Raises Misconfigured."""
+    made = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    deadline = monotonic() + MOMENT
+    while True:
+        try:
+            made.bind((settings.host, settings.port))
+            return made
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and monotonic() < deadline:  # a predecessor that is about to let it go
+                time.sleep(LOOK)  # noqa: TID251  # nothing else runs yet
+                continue
+            made.close()
+            raise Misconfigured(
+                f"can't listen on {settings.host}:{settings.port} ({error.strerror}): stop who does, or choose others "
+                "with CLARION_HOST and CLARION_PORT"
+            ) from None
 
 
-async def _answer(settings: Settings, clarion: Clarion, sockets: list[socket.socket] | None) -> None:
+async def _answer(settings: Settings, clarion: Clarion, sockets: list[socket.socket]) -> None:
     """Serves until a signal ends it."""
     server = _Server(_config(settings, clarion), clarion)
     settle()
@@ -123,7 +149,7 @@ async def _answer(settings: Settings, clarion: Clarion, sockets: list[socket.soc
     await server.serve(sockets)
     if not server.started:
         await clarion.close()
-        raise Misconfigured(f"couldn't start on {settings.host}:{settings.port}: the log above says why")
+        raise Misconfigured("couldn't start: the log above says why")
 
 
 class _Server(uvicorn.Server):
@@ -134,6 +160,7 @@ class _Server(uvicorn.Server):
         self._clarion = clarion
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._clarion.db.ending()  # who comes next may wait for it
         self._clarion.live.end()
         super().handle_exit(sig, frame)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -172,8 +172,8 @@ class Preference(msgspec.Struct, frozen=True, kw_only=True):
     type: str | None = None
     category: str | None = None
     enabled: bool | None = None
-    max_per_hour: int | None = None
-    max_per_day: int | None = None
+    max_per_hour: int | Literal["none"] | None = None
+    max_per_day: int | Literal["none"] | None = None
     on_limit: str | None = None
     digest: str | None = None
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Required, TypedDict
+from typing import Any, Literal, Required, TypedDict
 
 import msgspec
 
@@ -49,8 +49,8 @@ class PreferenceFields(TypedDict, total=False):
     type: str | None
     category: str | None
     enabled: bool | None
-    max_per_hour: int | None
-    max_per_day: int | None
+    max_per_hour: int | Literal["none"] | None
+    max_per_day: int | Literal["none"] | None
     on_limit: str | None
     digest: str | None
 

@@ -27,6 +27,7 @@ from clarion.ledger.facts import (
     Unsubscribed,
 )
 from clarion.model import ids
+from clarion.model.workflow import UNCAPPED
 from clarion.storage.database import Tx
 from clarion.storage.ledger import Place, record_of
 
@@ -135,8 +136,9 @@ def _said(fact: PreferenceSet) -> str:
     if fact.removed:
         return "nothing said any more"
     words = [] if fact.enabled is None else ["switched on" if fact.enabled else "switched off"]
-    words += [f"at most {most} {span}" for most, span in ((fact.max_per_hour, "an hour"), (fact.max_per_day, "a day"))
-              if most is not None]  # fmt: skip
+    for most, span in ((fact.max_per_hour, "an hour"), (fact.max_per_day, "a day")):
+        if most is not None:
+            words.append(f"no cap {span}" if most == UNCAPPED else f"at most {most} {span}")
     if fact.on_limit is not None:
         words.append(f"over the limit: {fact.on_limit}")
     if fact.digest is not None:

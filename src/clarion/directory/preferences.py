@@ -15,12 +15,14 @@ from clarion.model.errors import Invalid
 from clarion.model.people import Preference
 from clarion.model.rhythm import rhythm
 from clarion.model.words import Channel, OnLimit
+from clarion.model.workflow import UNCAPPED
 from clarion.storage.database import Tx
 from clarion.storage.tables import preferences, recipients
 
 #: Preferences that one request may name, and so about as many as a person may have.
 MOST_PREFERENCES = 1_000
 
+NO_CAP = "none"  #: what is said to have no cap, where a wider preference or the workflow has one
 _SAYS = ("enabled", "max_per_hour", "max_per_day", "on_limit", "digest")
 _KNOWN = frozenset({"type", "category", "channel", *_SAYS})
 _CHANNELS = {str(channel): channel for channel in Channel}
@@ -118,6 +120,10 @@ def _enabled(value: Any, where: str) -> bool:
 
 
 def _cap(value: Any, where: str) -> int:
+    if value == NO_CAP:
+        return UNCAPPED
+    if not isinstance(value, int):
+        raise Invalid("invalid_limit", f'{where} must be a whole number of 1 or more, or "none"', where)
     return forms.whole(value, "invalid_limit", where)
 
 
@@ -238,5 +244,10 @@ def plain(drafts: Iterable[PreferenceDraft]) -> tuple[Preference, ...]:
 
 def shown(one: Preference) -> dict[str, Any]:
     """A preference as the API gives it: without what isn't said."""
+    return {name: NO_CAP if value == UNCAPPED else value for name, value in kept_as(one).items()}
+
+
+def kept_as(one: Preference) -> dict[str, Any]:
+    """As `shown`, with numbers for caps that are none: the release before reads it too."""
     fields = {name: value for name in one.__struct_fields__ if (value := getattr(one, name)) is not None}
     return {name: fields[name] for name in ("type", "category", "channel", *_SAYS) if name in fields}

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from clarion.directory import forms
-from clarion.directory.preferences import plain, preferences_of, shown
+from clarion.directory.preferences import kept_as, plain, preferences_of
 from clarion.ledger.bus import Command
 from clarion.ledger.facts import TenantChanged
 from clarion.model.people import Preference, Tenant
@@ -57,10 +57,10 @@ async def put_tenants(tx: Tx, command: PutTenants) -> frozenset[str]:
             command.project,
             t.id,
             t.name,
-            _json([shown(p) for p in t.preferences]),
+            _json([kept_as(p) for p in t.preferences]),
             _json(t.branding),
             _json(t.limits),
-            _version(before.get(t.id), _json([shown(p) for p in t.preferences])),
+            _version(before.get(t.id), _json([kept_as(p) for p in t.preferences])),
             command.now,
         )
         for t in command.tenants

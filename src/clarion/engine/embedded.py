@@ -32,6 +32,27 @@ PROJECT = 0.5  #: s between the projections' rounds
 HOLD = 1.0  #: s between looks whether the lock is still held
 PATIENCE = 20.0  #: s that a stop waits for what is in flight
 LOCK_PATIENCE = 20.0  #: s that a start waits for a predecessor that is ending
+MOMENT = 1.0  #: s that one takes to be gone that was killed
+
+
+async def take_lock(db: Database) -> None:
+    """Makes this process the one that works on its database. Raises Misconfigured if another one goes on doing so.
+
+    Which is so at once where it can be told (SQLite); PostgreSQL may hold the lock of a machine that is gone.
+    """
+    began, told = monotonic(), False
+    while not await db.lock("engine"):
+        waited = monotonic() - began
+        soon = await db.soon_free("engine")
+        if waited > (LOCK_PATIENCE if soon else MOMENT):
+            raise Misconfigured(
+                "another process already works on this database, and the embedded engine allows one: stop it, or "
+                "point this one to a database of its own with CLARION_DATABASE_URL"
+            )
+        if soon and not told:
+            told = True
+            log.warning("another process has this database: waiting for its end", at_most=LOCK_PATIENCE)
+        await asyncio.sleep(0.1)
 
 
 class EmbeddedEngine:
@@ -57,7 +78,7 @@ class EmbeddedEngine:
         self._work = Work(self._lanes, deciding, dispatcher)
 
     async def start(self) -> None:
-        await self._take_lock()
+        await take_lock(self._db)
         self._held_at = monotonic()
         await self._workers.register("embedded")
         await self._sweeper.recover_leases(alone=True)
@@ -72,16 +93,6 @@ class EmbeddedEngine:
             *self._chores,
         ):
             self._lanes.beating(name, step, beat)
-
-    async def _take_lock(self) -> None:
-        deadline = monotonic() + LOCK_PATIENCE
-        while not await self._db.lock("engine"):
-            if monotonic() > deadline:
-                raise Misconfigured(
-                    "another process already works on this database, and the embedded engine allows one: stop it, or "
-                    "point this one to a database of its own with CLARION_DATABASE_URL"
-                )
-            await asyncio.sleep(0.2)
 
     async def _hold_lock(self) -> None:
         """A restart of PostgreSQL ends the lock: takes it again, or ends this process if another one was faster.
@@ -101,6 +112,7 @@ class EmbeddedEngine:
         """Nothing to do: the scheduler looks every quarter of a second for what has become due."""
 
     async def stop(self) -> None:
+        self._db.ending()
         if not await self._work.finish(PATIENCE):
             log.warning("stopped with messages still in flight; their outcome will be settled at the next start")
         await self._lanes.end()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from clarion.clock import rfc3339
 from clarion.events.counting import Counted, EventCounts
+from clarion.events.stillness import Why, undecided, unsent
 from clarion.model import ids
 from clarion.model.errors import NotFound
 from clarion.model.ids import Id
@@ -22,18 +24,22 @@ _DECIDED = (
 
 
 async def event_with_counts(
-    db: Database, counts: EventCounts, project: int, event: Id, wait: bool = False
+    db: Database, counts: EventCounts, project: int, event: Id, now: int, wait: bool = False
 ) -> dict[str, Any]:
     """An event as `GET /v1/events/{id}` shows it, with its live counts. Raises NotFound.
 
-    `wait`: for exact counts of a large one, however long it takes.
+    `wait`: for exact counts of a large one, and why what of it isn't sent, however long it takes.
     """
 
-    async def work(tx: Tx) -> tuple[Row | None, Row | None]:
+    async def work(tx: Tx) -> tuple[Row | None, Row | None, list[Why]]:
         row = await tx.first("SELECT * FROM events WHERE project = :project AND id = :id", project=project, id=event)
-        return row, await tx.first(_DECIDED, project=project, id=event)
+        shards = await tx.first(_DECIDED, project=project, id=event)
+        if row is None or shards is None or row["cancelled_at"] is not None:
+            return row, shards, []
+        why = await undecided(tx, project, event, now) if shards["done"] < shards["shards"] else []
+        return row, shards, why + (await unsent(tx, project, event, now) if wait else [])
 
-    row, shards = await db.read(work)
+    row, shards, why = await db.read(work)
     if row is None or shards is None:
         raise NotFound("no event has this id in this project")
     decided = shards["done"] == shards["shards"]
@@ -54,8 +60,14 @@ async def event_with_counts(
         "counted_at": counted.at,
         "estimated": not counted.exact,
         "paused_at": row["held_at"],
-        "progress": _progress(row, shards, counted),
+        "progress": {**_progress(row, shards, counted), "why": [one._asdict() for one in _paused(row) + why]},
     }
+
+
+def _paused(event: Row) -> list[Why]:
+    if event["held_at"] is None or event["cancelled_at"] is not None:
+        return []
+    return [Why("paused", 0, f"paused at {rfc3339(event['held_at'])}: `clarion events resume` lets it go on")]
 
 
 def _progress(event: Row, shards: Row, counts: Counted) -> dict[str, Any]:

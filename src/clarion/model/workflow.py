@@ -9,6 +9,9 @@ import msgspec
 from clarion.model.words import Channel, OnLimit, Priority
 
 #: The caps of a type on a channel where neither workflow nor preference says otherwise (in_app: none).
+#: A cap of which somebody said that there is none, "none" outside; None is one of which nobody said anything. To a
+#: release that doesn't know it, it is a number that nobody reaches.
+UNCAPPED = 2**31 - 1
 DEFAULT_MAX_PER_HOUR = 5
 DEFAULT_MAX_PER_DAY = 20
 

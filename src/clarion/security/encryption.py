@@ -261,10 +261,18 @@ _FILE_HEADER = """\
 """
 
 
-def load_or_create_keys(path: Path) -> KeyRing:
-    """The ring of a key file, which is made, readable by its owner only, if it isn't there. Raises Misconfigured."""
+def load_or_create_keys(path: Path, *, create: bool = True) -> KeyRing:
+    """The ring of a key file, which is made, readable by its owner only, if it isn't there. Raises Misconfigured.
+
+    Not `create`: there is data already that only the keys of the file that was there open.
+    """
     try:
         if not path.exists():
+            if not create:
+                raise Misconfigured(
+                    f"the key file {path} isn't there, and the database is sealed with its keys: put it back from your "
+                    "copy, name it in CLARION_ENCRYPTION_KEYS_FILE, or give the keys in CLARION_ENCRYPTION_KEYS"
+                )
             _create(path, _FILE_HEADER + KeyRing.generate().text() + "\n")
         return _load(path)
     except OSError as error:

@@ -23,13 +23,21 @@ def sqlite_path(url: str) -> Path | None:
     return Path(rest)
 
 
+def unusable(path: object, why: str | None) -> Misconfigured:
+    """What is said of an SQLite file that can't be used."""
+    return Misconfigured(f"can't use the database file {path} ({why}): mend it, or set CLARION_DATABASE_URL")
+
+
 async def open_database(url: str, pool_size: int = 4) -> Database:
     """The database behind a URL. Raises Misconfigured for a URL that names none, Unavailable if it doesn't answer."""
     path = sqlite_path(url)
     if path is not None:
         from clarion.storage.sqlite import SqliteDatabase
 
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unusable(path, error.strerror) from None
         return SqliteDatabase(str(path))
     if not url.startswith(("postgresql://", "postgres://")):
         raise Misconfigured("CLARION_DATABASE_URL: write sqlite:///clarion.db or postgresql://user:password@host/name")

@@ -170,6 +170,13 @@ class Database(ABC):
         Again: whether it still holds. A lock that a restart of the server has ended is taken anew. Raises Unavailable.
         """
 
+    def ending(self) -> None:  # noqa: B027
+        """Lets those who wait for this process's locks know that it is about to end."""
+
+    async def soon_free(self, name: str) -> bool:
+        """Whether a lock that another process has may be free soon; False: that process goes on with its work."""
+        return True
+
     @abstractmethod
     async def close(self) -> None:
         """Ends all connections, after the work under way."""

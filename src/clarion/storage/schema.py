@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 from pathlib import Path
 from typing import NamedTuple
 
 from clarion.model.errors import Misconfigured
-from clarion.storage import open_database, sqlite_path
+from clarion.storage import open_database, sqlite_path, unusable
 from clarion.storage.database import Tx
 
 #: The revisions of this release, the newest last: each is a file of migrations/versions.
@@ -63,12 +64,17 @@ def _schema(found: _Found) -> Schema:
 async def _found(url: str) -> _Found:
     path = sqlite_path(url)
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Nobody else's business: SQLite gives its other files the same mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Nobody else's business: SQLite gives its other files the same mode.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise unusable(path, error.strerror) from None
     db = await open_database(url, pool_size=1)
     try:
         return await db.read(_look)
+    except sqlite3.DatabaseError as error:
+        raise unusable(path, str(error)) from None
     finally:
         await db.close()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from clarion.model.errors import Unavailable
+from clarion.storage import unusable
 from clarion.storage.columns import Table
 from clarion.storage.database import Database, Dialect, Lane, Row, Tx, Work
 from clarion.storage.statements import Bulk, Columns, Rows, for_sqlite, swap_text
@@ -24,6 +25,7 @@ T = TypeVar("T")
 #: Values in one statement (SQLite's own bound is 32,766).
 MOST_VALUES = 30_000
 READERS = 3
+_ENDING = b"ending"  #: what stands in the file of a lock whose process is about to end
 
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
@@ -197,14 +199,29 @@ class SqliteDatabase(Database):
     async def lock(self, name: str) -> bool:
         if name in self._locks:
             return True
-        handle = os.open(Path(f"{self.path}.{name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            handle = os.open(self._lock_file(name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise unusable(self._lock_file(name), error.strerror) from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(handle)
             return False
+        os.ftruncate(handle, 0)
         self._locks[name] = handle
         return True
+
+    def _lock_file(self, name: str) -> Path:
+        return Path(f"{self.path}.{name}.lock")
+
+    def ending(self) -> None:
+        for handle in self._locks.values():
+            os.pwrite(handle, _ENDING, 0)
+
+    async def soon_free(self, name: str) -> bool:
+        # The file system ends a lock with its process, however that ends: whoever still has it is there.
+        return self._lock_file(name).read_bytes() == _ENDING
 
     async def close(self) -> None:
         if self._closed:

@@ -16,7 +16,7 @@ import msgspec
 
 from clarion.clock import DAY
 from clarion.model.words import Channel, OnLimit, Priority
-from clarion.model.workflow import MOST_WINDOWS, ChannelDefault, Dedupe, Window, Workflow
+from clarion.model.workflow import MOST_WINDOWS, UNCAPPED, ChannelDefault, Dedupe, Window, Workflow
 from clarion.workflows.digests import read_digest
 from clarion.workflows.locales import read_locales
 from clarion.workflows.problems import Path, Place, Report
@@ -188,12 +188,16 @@ def _read_preferences(section: Section) -> dict[Channel, ChannelDefault]:
             on_limit = said.choice("on_limit", [str(word) for word in OnLimit])
             read[Channel(channel)] = ChannelDefault(
                 enabled=said.flag("enabled", True),
-                max_per_hour=said.whole("max_per_hour", 1, MAX_CAP),
-                max_per_day=said.whole("max_per_day", 1, MAX_CAP),
+                max_per_hour=_cap(said, "max_per_hour"),
+                max_per_day=_cap(said, "max_per_day"),
                 on_limit=OnLimit(on_limit) if on_limit else None,
             )
             said.close()
     return read
+
+
+def _cap(said: Section, key: str) -> int | None:
+    return UNCAPPED if said.raw(key) == "none" else said.whole(key, 1, MAX_CAP)
 
 
 def _read_windows(section: Section) -> tuple[Window, ...]:

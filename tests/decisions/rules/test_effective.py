@@ -9,13 +9,13 @@ from msgspec.structs import replace
 from clarion.decisions.rules.effective import effective
 from clarion.model.people import Preference, Tenant
 from clarion.model.words import Channel, OnLimit
-from clarion.model.workflow import ChannelDefault
+from clarion.model.workflow import UNCAPPED, ChannelDefault
 from tests.decisions.rules.samples import WORKFLOW
 
 EMAIL = Channel.EMAIL
 SCOPES: tuple[dict[str, Any], ...] = ({"type": "comment_reply"}, {"category": "social"}, {})
 
-maybe = st.none() | st.integers(0, 50)
+maybe = st.none() | st.integers(0, 50) | st.just(UNCAPPED)
 words = st.fixed_dictionaries(
     {
         "enabled": st.none() | st.booleans(),
@@ -98,10 +98,15 @@ def test_field_by_field_the_most_specific_word_wins(
     assert held.chosen is (of("enabled") is not None)
     assert held.on_limit is of("on_limit", said.on_limit, OnLimit.DROP)
     assert held.digest == of("digest")
-    assert held.max_per_hour == first(*typed("max_per_hour"), said.max_per_hour, 5)
-    assert held.max_per_day == first(*typed("max_per_day"), said.max_per_day, 20)
-    assert held.channel_max_per_hour == untyped("max_per_hour")
-    assert held.channel_max_per_day == untyped("max_per_day")
+    assert held.max_per_hour == open_ended(first(*typed("max_per_hour"), said.max_per_hour, 5))
+    assert held.max_per_day == open_ended(first(*typed("max_per_day"), said.max_per_day, 20))
+    assert held.channel_max_per_hour == open_ended(untyped("max_per_hour"))
+    assert held.channel_max_per_day == open_ended(untyped("max_per_day"))
+
+
+def open_ended(most: int | None) -> int | None:
+    """What a cap comes to that may have been said to be none."""
+    return None if most == UNCAPPED else most
 
 
 def test_by_default_a_type_is_capped_and_a_channel_is_not() -> None:
@@ -122,6 +127,24 @@ def test_in_app_is_uncapped_unless_set() -> None:
         WORKFLOW, Channel.IN_APP, [Preference(channel=Channel.IN_APP, type="comment_reply", max_per_hour=3)]
     )
     assert (held.max_per_hour, held.max_per_day) == (3, None)
+
+
+def test_none_is_a_word_that_ends_the_look_for_wider_caps() -> None:
+    # A person's none for a type is above the workflow's caps, and above its defaults
+    workflow = replace(WORKFLOW, preferences={EMAIL: ChannelDefault(max_per_hour=1, max_per_day=2)})
+    own = [Preference(channel=EMAIL, type="comment_reply", max_per_hour=UNCAPPED)]
+    held = effective(workflow, EMAIL, own)
+    assert (held.max_per_hour, held.max_per_day) == (None, 2)
+
+    # A person's for the channel is above the tenant's, and leaves the type's caps alone
+    tenant = Tenant(id="t", preferences=(Preference(channel=EMAIL, max_per_day=3, max_per_hour=1),))
+    held = effective(WORKFLOW, EMAIL, [Preference(channel=EMAIL, max_per_day=UNCAPPED)], tenant)
+    assert (held.channel_max_per_hour, held.channel_max_per_day, held.max_per_day) == (1, None, 20)
+
+    # And the workflow's own is above the defaults
+    workflow = replace(WORKFLOW, preferences={EMAIL: ChannelDefault(max_per_hour=UNCAPPED, max_per_day=UNCAPPED)})
+    held = effective(workflow, EMAIL, ())
+    assert (held.max_per_hour, held.max_per_day) == (None, None)
 
 
 def test_a_zero_is_a_word_and_not_silence() -> None:

@@ -1,7 +1,8 @@
 """Which preference holds. Also what `GET .../preferences?effective=true` shows.
 
 The most specific one that says anything wins, field by field: the recipient's for the type, for the category, for the
-channel; then the tenant's, in the same order; then the workflow's default for the channel.
+channel; then the tenant's, in the same order; then the workflow's default for the channel. That there is no cap
+("none") is something said, too: it ends the look for wider ones.
 
 Caps know two counters. The type's obeys what is said with a type (recipient, tenant, workflow, else 5 an hour and 20 a
 day; none for in_app). The channel's obeys what is said without a type, by the recipient or else by the tenant; by
@@ -17,7 +18,7 @@ import msgspec
 
 from clarion.model.people import Preference, Tenant
 from clarion.model.words import Channel, OnLimit
-from clarion.model.workflow import DEFAULT_MAX_PER_DAY, DEFAULT_MAX_PER_HOUR, ChannelDefault, Workflow
+from clarion.model.workflow import DEFAULT_MAX_PER_DAY, DEFAULT_MAX_PER_HOUR, UNCAPPED, ChannelDefault, Workflow
 
 #: For the type, for the category, for the channel.
 Levels = tuple[Preference | None, Preference | None, Preference | None]
@@ -48,8 +49,8 @@ def default(workflow: Workflow, channel: Channel) -> Effective:
         enabled=said.enabled,
         said_by="the workflow's default",
         chosen=False,
-        max_per_hour=_first(said.max_per_hour, None if uncapped else DEFAULT_MAX_PER_HOUR),
-        max_per_day=_first(said.max_per_day, None if uncapped else DEFAULT_MAX_PER_DAY),
+        max_per_hour=_held(said.max_per_hour, None if uncapped else DEFAULT_MAX_PER_HOUR),
+        max_per_day=_held(said.max_per_day, None if uncapped else DEFAULT_MAX_PER_DAY),
         channel_max_per_hour=None,
         channel_max_per_day=None,
         on_limit=said.on_limit or OnLimit.DROP,
@@ -87,10 +88,10 @@ def resolve(
         enabled=base.enabled if enabled is None else enabled,
         said_by=base.said_by if decider is None else _who(decider, own),
         chosen=decider is not None,
-        max_per_hour=base.max_per_hour if hour is None else hour,
-        max_per_day=base.max_per_day if day is None else day,
-        channel_max_per_hour=their_hour if own_hour is None else own_hour,
-        channel_max_per_day=their_day if own_day is None else own_day,
+        max_per_hour=_held(hour, base.max_per_hour),
+        max_per_day=_held(day, base.max_per_day),
+        channel_max_per_hour=_held(own_hour, their_hour),
+        channel_max_per_day=_held(own_day, their_day),
         on_limit=on_limit or base.on_limit,
         digest=digest,
     )
@@ -122,6 +123,12 @@ def _caps(first: Preference | None, second: Preference | None, narrower: bool = 
 
 def _first(a: int | None, b: int | None) -> int | None:
     return b if a is None else a
+
+
+def _held(a: int | None, b: int | None) -> int | None:
+    """What holds of the first that was said: None where that is "none"."""
+    said = _first(a, b)
+    return None if said == UNCAPPED else said
 
 
 def _least(a: int | None, b: int | None) -> int | None:

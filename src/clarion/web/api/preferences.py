@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import Query
@@ -24,6 +24,9 @@ from clarion.web.bodies import Body
 router = received.router("preferences")
 
 
+Cap = Annotated[int | Literal["none"] | None, Field(description='1 or more, or "none": no cap; null: nothing said')]
+
+
 class PreferenceBody(Body):
     """What is said of a channel: for a type, for a category, or (neither) for the whole channel."""
 
@@ -31,8 +34,8 @@ class PreferenceBody(Body):
     category: str | None = None
     channel: str
     enabled: bool | None = None
-    max_per_hour: int | None = None
-    max_per_day: int | None = None
+    max_per_hour: Cap = None
+    max_per_day: Cap = None
     on_limit: Annotated[str | None, Field(description="drop, defer or digest")] = None
     digest: Annotated[str | None, Field(examples=["at_once", "hourly", "daily at 9:00"])] = None
 

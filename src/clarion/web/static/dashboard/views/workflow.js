@@ -156,7 +156,8 @@ function gathered({ mode, window: span, every }) {
 }
 
 function caps(channel, { enabled = true, max_per_hour: hour, max_per_day: day, on_limit: then }) {
-  const most = [hour && `${hour} an hour`, day && `${day} a day`].filter(Boolean);
+  const capped = (most, span) => most && most !== "none" && `${most} ${span}`;
+  const most = [capped(hour, "an hour"), capped(day, "a day")].filter(Boolean);
   const limit = most.length ? `, at most ${list(most)}${then ? `, then ${then}` : ""}` : "";
   return `${channelName(channel)}: ${enabled ? "on" : "off"} unless the person says otherwise${limit}`;
 }
