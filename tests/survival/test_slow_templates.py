@@ -171,6 +171,29 @@ def test_on_celery_slow_templates_hold_nobody_up(tmp_path: Path, stores: Stores)
         slow_texts_hold_nobody_up(cluster.server)
 
 
+class Mortal:
+    """A server that ends now and then, and is started again."""
+
+    def __init__(self, server: Server) -> None:
+        self._server, self.deaths = server, 0
+
+    def revive(self) -> None:
+        assert self._server.process is not None
+        if self._server.process.poll() is not None:
+            self.deaths += 1
+            self._server.start()
+
+    def told(self, kind: str, n: str, people: list[str]) -> str:
+        """Says it until it is heard: who hears may end at any moment."""
+        recipients = [{"id": who, "email": f"{who}@example.com"} for who in people]
+        body = {"type": kind, "data": {"n": n}, "recipients": recipients, "idempotency_key": f"{kind} {n}"}
+        deadline = time.monotonic() + 60
+        while (answer := self._server.call("POST", "/v1/events", body)).status != 202:
+            assert time.monotonic() < deadline, answer
+            self.revive()
+        return str(answer.body["id"])
+
+
 #: Has whoever renders the text of a poisoned event end on the spot, as a fault in C code would have it.
 CRASHES = """
 import os, signal
@@ -196,20 +219,17 @@ def test_a_delivery_that_ends_its_process_is_parked_after_five_tries_and_the_oth
     with Server(tmp_path / "c", WORKFLOWS, environment=environment) as server:
         url = f"sqlite:///{tmp_path}/c/clarion.db"
 
+        mortal = Mortal(server)
+
         # Given one event that ends whoever renders it, among others
-        healthy = [tell(server, "quick", {"n": n}, PEOPLE[:10]) for n in range(3)]
-        poison = tell(server, "poison", {"n": "poison"}, ["p1"])
+        healthy = [mortal.told("quick", f"before {n}", PEOPLE[:10]) for n in range(3)]
+        poison = mortal.told("poison", "poison", ["p1"])
 
         # When whoever has ended is started again, as often as it takes
-        deaths = 0
-
         def parked() -> Any:
-            nonlocal deaths
-            assert server.process is not None
-            if server.process.poll() is not None:
-                deaths += 1
-                server.start()
-                healthy.append(tell(server, "quick", {"n": f"after {deaths}"}, PEOPLE[:10]))
+            mortal.revive()
+            if mortal.deaths and len(healthy) == 2 + mortal.deaths:
+                healthy.append(mortal.told("quick", f"after {mortal.deaths}", PEOPLE[:10]))
             answer = server.call("GET", "/v1/parked")
             return answer.status == 200 and answer.body["items"]
 
@@ -219,7 +239,7 @@ def test_a_delivery_that_ends_its_process_is_parked_after_five_tries_and_the_oth
         (item,) = found
         assert (item["job"], item["recipient"], item["workflow"]) == ("deliver.v1", "p1", "poison"), item
         assert item["delivery_id"].startswith("dlv_")
-        assert deaths == suspects.ALONE
+        assert mortal.deaths == suspects.ALONE
         assert "deliver" in server.run("parked").stdout
         ((tries,),) = rows(url, "SELECT tries FROM parked WHERE tries >= 5")
         assert tries == 5

@@ -67,13 +67,7 @@ class Order(NamedTuple):
     locale: str | None
     urls: dict[str, str]
     scope: dict[str, Any]
-    unread: int
-
-    def settled(self, message: Message | None, problem: Outcome | None) -> Ready:
-        """What came of it."""
-        w, o = self.workflow, self.opened
-        kind, country = (o.kind, o.country) if o else (None, None)
-        return Ready(message, problem, kind, w.on_unknown, _expiry(self.event, w), w.failover_after, country)
+    badge: str | None  #: how much is unread, where it is shown
 
 
 class Workflows(Protocol):
@@ -145,12 +139,12 @@ class Renderer:
     async def cook(self, order: Order) -> Ready:
         """The message of an order, or the problem that settles it. Raises Crashed."""
         o = order
+        scope = {**o.scope, "urls": {name: o.urls[name] for name in LINKS}}  # as they are: no keys go to a child
         try:
-            scope = {**o.scope, "urls": {name: o.urls[name] for name in LINKS}}  # as they are: no keys go to a child
             rendered = await self._kitchen.aside(o.claimed.project, o.workflow, o.step, o.locale, scope)
         except RenderFailed as error:
-            return o.settled(None, failed(OutcomeKind.REFUSED, PAYLOAD_INVALID, str(error)))
-        return o.settled(self._message(o, rendered), None)
+            return _settled(o.event, o.workflow, o.opened, None, _invalid(error))
+        return self._made(o.claimed, o.event, o.workflow, o.opened, o.locale, o.urls, o.badge, rendered)
 
     async def _load(self, tx: Tx, claimed: Sequence[Claimed], now: int) -> Batch:
         pinned = {(c.project, c.workflow, c.version) for c in claimed}
@@ -213,6 +207,9 @@ class Renderer:
         workflow = batch.workflows[c.project, c.workflow, c.version]
         profile = batch.profiles.get((c.project, c.recipient)) or Profile(id=c.recipient, known=False)
         opened = batch.contacts.get((c.project, c.contact_id)) if c.contact_id is not None else None
+        if c.contact_id is not None and opened is None:
+            gone = failed(OutcomeKind.BAD_ADDRESS, "contact_gone", "the contact point was removed")
+            return _settled(event, workflow, None, None, gone)
         digest = batch.digests.get((c.project, c.notification_id, c.step))
         alike = (c.project, c.event_id, 0) if digest is None else (c.project, c.notification_id, c.step)
         scope = shared.get(alike)
@@ -221,22 +218,24 @@ class Renderer:
         urls = self._links.urls(c.project, c.recipient, workflow, c.channel)
         locale = (opened.locale if opened else None) or profile.locale
         step, seen = _step(workflow, c.step), personal_scope(scope, profile, urls)
-        order = Order(c, 0.0, event, workflow, step, opened, locale, urls, seen, batch.unread.get(c.id, 0))
-        if c.contact_id is not None and opened is None:
-            return order.settled(None, failed(OutcomeKind.BAD_ADDRESS, "contact_gone", "the contact point was removed"))
         try:
             rendered = None if aside else self._kitchen.here(c.project, workflow, step, locale, seen)
         except RenderFailed as error:
-            return order.settled(None, failed(OutcomeKind.REFUSED, PAYLOAD_INVALID, str(error)))
+            return _settled(event, workflow, opened, None, _invalid(error))
+        badge = str(batch.unread.get(c.id, 0)) if _shows_unread(step) else None
         if rendered is None:
-            return order._replace(cost=self._kitchen.cost(c.project, workflow, step) or 0.0)
-        return order.settled(self._message(order, rendered), None)
+            cost = self._kitchen.cost(c.project, workflow, step) or 0.0
+            return Order(c, cost, event, workflow, step, opened, locale, urls, seen, badge)
+        return self._made(c, event, workflow, opened, locale, urls, badge, rendered)
 
-    def _message(self, order: Order, rendered: Rendered) -> Message:
-        c, event, opened, (parts, extras) = order.claimed, order.event, order.opened, rendered
-        if _shows_unread(order.step):
-            parts["badge"] = str(order.unread)
-        return Message(
+    def _made(
+        self, c: Claimed, event: Event, workflow: Workflow, opened: Opened | None, locale: str | None,
+        urls: dict[str, str], badge: str | None, rendered: Rendered,
+    ) -> Ready:  # fmt: skip
+        parts, extras = rendered
+        if badge is not None:
+            parts["badge"] = badge
+        message = Message(
             project=c.project,
             delivery_id=c.id,
             notification_id=c.notification_id,
@@ -250,14 +249,27 @@ class Renderer:
             category=c.category,
             event_type=event.type,
             event_data=event.data,
-            headers={**extras.headers, **self._links.headers(order.urls, order.workflow, c.channel)},
+            headers={**extras.headers, **self._links.headers(urls, workflow, c.channel)},
             tags=extras.tags,
             attachments=extras.attachments,
             accepted_at=event.accepted_at,
-            expires_at=_expiry(event, order.workflow),
+            expires_at=_expiry(event, workflow),
             priority=int(c.priority),
-            locale=order.locale,
+            locale=locale,
         )
+        return _settled(event, workflow, opened, message, None)
+
+
+def _settled(
+    event: Event, workflow: Workflow, opened: Opened | None, message: Message | None, problem: Outcome | None
+) -> Ready:
+    kind, country = (opened.kind, opened.country) if opened else (None, None)
+    expires_at = message.expires_at if message is not None else _expiry(event, workflow)
+    return Ready(message, problem, kind, workflow.on_unknown, expires_at, workflow.failover_after, country)
+
+
+def _invalid(error: RenderFailed) -> Outcome:
+    return failed(OutcomeKind.REFUSED, PAYLOAD_INVALID, str(error))
 
 
 #: As the inbox counts: without what is snoozed.

@@ -60,13 +60,14 @@ class Kitchen:
 
     def here(self, project: int, workflow: Workflow, step: Step, locale: str | None, scope: Scope) -> Rendered | None:
         """The message, if that is quickly done. Raises RenderFailed."""
-        if self.cost(project, workflow, step) is not None:
+        key = (project, workflow.key, workflow.version, step.index)
+        if (self._costs[key] if key in self._costs else self.cost(project, workflow, step)) is not None:
             return None
         try:
             parts = render_parts(workflow, step, locale, scope, SHORT)
             return Rendered(parts, render_extras(workflow, step, scope, SHORT))
         except Slow:
-            self._costs[project, workflow.key, workflow.version, step.index] = EXPECTED
+            self._costs[key] = EXPECTED
             return None
 
     async def aside(self, project: int, workflow: Workflow, step: Step, locale: str | None, scope: Scope) -> Rendered:
