@@ -166,8 +166,9 @@ def test_on_sqlite_slow_templates_and_schemas_hold_nobody_up(tmp_path: Path) -> 
 @pytest.mark.timeout(600)
 def test_on_celery_slow_templates_hold_nobody_up(tmp_path: Path, stores: Stores) -> None:
     with Cluster(tmp_path / "c", WORKFLOWS, "", stores.environment) as cluster:
-        cluster.start("worker", "--processes", "2")
+        worker = cluster.start("worker", "--processes", "2")
         cluster.start("scheduler")
+        assert eventually(lambda: cluster.workers("worker") >= 2, 60), worker.said()
         slow_texts_hold_nobody_up(cluster.server)
 
 
