@@ -7,7 +7,8 @@ ever made to try it out. Waiting is measured by the monotonic clock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import structlog
@@ -60,6 +61,18 @@ class Breaker:
         except Unavailable as error:
             if asking.done() or patience >= self._patience:
                 self._open(str(error))
+            self._watch()
+            raise
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Around a call whose time is bounded by others: refused like any, and in vain like any."""
+        if self.problem is not None:
+            raise Unavailable(self.problem)
+        try:
+            yield
+        except Unavailable as error:
+            self._open(str(error))
             self._watch()
             raise
 

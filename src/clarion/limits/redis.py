@@ -271,12 +271,14 @@ class RedisLimits:
 
     async def take(self, bucket: str, n: int, rate: float, burst: float, now: int) -> list[int]:
         pace = buckets.pace(rate, burst)
-        present, full_at = await self._tokens(bucket, n, pace, "turns", now)
+        present, full_at = await self._ask(partial(self._tokens, bucket, n, pace, "turns", now))
         return buckets.turns(pace, n, full_at, present, now)
 
     async def allow(self, wanted: Mapping[str, int], rate: float, burst: float, now: int) -> dict[str, Allowed]:
         pace = buckets.pace(rate, burst)
-        answers = await asyncio.gather(*(self._tokens(bucket, n, pace, "now", now) for bucket, n in wanted.items()))
+        asked = (self._tokens(bucket, n, pace, "now", now) for bucket, n in wanted.items())
+        with self._breaker.watched(), available():  # every request comes here: `ApiRates` has its own, shorter bound
+            answers = await asyncio.gather(*asked)
         return {
             bucket: buckets.answer(pace, n, full_at, present)
             for (bucket, n), (present, full_at) in zip(wanted.items(), answers, strict=True)
@@ -285,8 +287,8 @@ class RedisLimits:
     async def _tokens(self, bucket: str, n: int, pace: buckets.Pace, mode: str, now: int) -> tuple[float, float]:
         clock = str(now * buckets.MILLISECOND) if self.callers_clock else ""
         key = self._prefix + b"b:" + bucket.encode()
-        ask = partial(self._bucket, self._client, [key, key + b":at"], n, pace.interval, pace.tolerance, mode, clock)
-        present, full_at = await self._ask(ask)
+        keys = [key, key + b":at"]
+        present, full_at = await self._bucket(self._client, keys, n, pace.interval, pace.tolerance, mode, clock)
         return float(present), float(full_at)
 
     # --- health -------------------------------------------------------------------------------------------------------
