@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple, Protocol
 
 SECOND = 1_000
@@ -121,9 +121,8 @@ def world(clock: Clock) -> int:
 _TICKING = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-def ticks() -> int:
-    """Nanoseconds that never run backwards, for `SteadyClock.heed`."""
-    return time.clock_gettime_ns(_TICKING)
+#: Nanoseconds that never run backwards, for `SteadyClock`.
+ticks: Callable[[], int] = partial(time.clock_gettime_ns, _TICKING)
 
 
 def randomness(size: int) -> bytes:

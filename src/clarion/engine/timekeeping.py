@@ -126,6 +126,8 @@ class Timekeeper:
                 await self.follow()
             except Unavailable:  # the ticks go on
                 continue
+            except Exception as error:  # whatever it was, the next look may be better
+                log.error("the clock can't be read, trying again", error=type(error).__name__, exc_info=error)
 
     async def stop(self) -> None:
         """Follows no more."""
