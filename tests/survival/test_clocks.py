@@ -19,7 +19,7 @@ from tests.survival.wrong_clocks import WrongClock
 
 HOUR, DAY = 3_600.0, 86_400.0
 
-LIMITS = "[api]\nrate_per_second = 20\nburst = 40\n"
+LIMITS = "[api]\nrate_per_second = 60\nburst = 100\n"
 #: What waits for seconds, and what waits until tomorrow.
 WAITING = {
     "soon": """\
