@@ -35,6 +35,14 @@ class Databases:
         self.run(self._connection.execute(f"CREATE DATABASE {name} TEMPLATE {source} STRATEGY file_copy"))
         return urlunsplit(urlsplit(self.server_url)._replace(path=f"/{name}"))
 
+    def execute(self, statement: str) -> None:
+        """Runs a statement as a superuser, in the server's own database."""
+        self.run(self._connection.execute(statement))
+
+    def value(self, statement: str) -> Any:
+        """The one value that a query gives, likewise."""
+        return self.run(self._connection.fetchval(statement))
+
     def create_owned(self, most: int = -1) -> str:
         """The URL of an empty database for a role of its own that is no superuser, and gets `most` connections."""
         url, role, password = self.create(), f"clarion_role_{secrets.token_hex(6)}", secrets.token_hex(12)
