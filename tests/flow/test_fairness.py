@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -111,6 +112,11 @@ async def test_urgent_work_is_never_held_back(installation: Installation) -> Non
     paused = await ahead.paused(installation.clarion.db, now)
     assert {share.queue for share in paused} == {NORMAL}
 
+    # And who asks while another one looks hears the same
+    ahead._looked_at = 0
+    db = installation.clarion.db
+    assert set(await asyncio.gather(ahead.paused(db, now), ahead.paused(db, now))) == {paused}
+
 
 async def test_who_comes_to_a_provider_is_in_its_next_claim_whatever_waits_there(installation: Installation) -> None:
     # Given a provider at which a tenant has a pile, and a claim of it
@@ -178,3 +184,17 @@ async def test_with_more_shares_than_a_look_finds_all_have_their_turn(
 
     # Then everything that is due has been taken
     assert taken == {f"t{n}": 2 for n in range(1, 10, 2)}
+
+
+async def test_of_more_shares_with_piles_than_a_look_finds_none_is_left_behind(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "LOOK", 4)
+    for n in range(10):
+        await flood(installation, f"t{n}", 12)
+    await decide(installation)
+    line, taken = Line({}), Counter[str]()
+    for _ in range(20):
+        taken += (await claimed(installation, line, 2))[0]
+    assert set(taken.values()) <= {3, 4, 5}
+    assert len(taken) == 10

@@ -74,9 +74,8 @@ class Ahead:
         """The shares to be passed over."""
         if not 0 <= now - self._looked_at < FRESH:
             outlets, self._looked_at = dict(self._outlets), now
-            self._paused = frozenset()
-            if any(outlets.values()):
-                self._paused = await db.read(lambda tx: self._enough(tx, outlets, now))
+            looked = any(outlets.values())
+            self._paused = await db.read(lambda tx: self._enough(tx, outlets, now)) if looked else frozenset()
         return self._paused
 
     async def _enough(self, tx: Tx, outlets: Mapping[Share, frozenset[Outlet]], now: int) -> frozenset[Share]:

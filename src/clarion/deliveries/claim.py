@@ -101,10 +101,13 @@ async def claim(
         present, behind = await waiting(tx, provider, priority, after, now)
         if not present:
             continue
+        partly = (after, behind) != (START, START)
+        if partly and len(present) > most:  # no account remembers so many: one after another then
+            present, behind = present[:most], present[most - 1]
         parts = line.turns(priority).parts(present, most)
         found = await _take(tx, provider, priority, parts, lease, now)
         took = Counter(row["share"] for row in found)
-        if (after, behind) != (START, START) or any(took[s] >= parts.get(s, 0) for s in present):
+        if partly or any(took[s] >= parts.get(s, 0) for s in present):
             more.add(priority)
         served[priority] = Served({share: took[share] for share in present}, behind)
         rows += found
