@@ -145,8 +145,11 @@ def rfc3339(ms: int | None) -> str | None:
 
 
 def from_rfc3339(text: str) -> int:
-    """The instant that an RFC 3339 text names. Raises ValueError without a date, a time and a zone."""
+    """The instant that an RFC 3339 text names. Raises ValueError without a date, a time and a zone, and before 1970."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("a time needs its zone, for example 2027-03-14T09:00:00Z")
-    return round(moment.timestamp() * 1000)
+    instant = round(moment.timestamp() * 1000)
+    if not 0 <= instant <= NEVER:
+        raise ValueError("a time is between the years 1970 and 9999")
+    return instant

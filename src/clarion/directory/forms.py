@@ -24,6 +24,10 @@ MOST_JSON = 64 * 1024
 
 _CHANNELS = {str(channel): channel for channel in Channel}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # lone surrogates can't be stored as UTF-8
+#: Letters and marks that show nothing, beside the format characters, separators and spaces that aren't printable.
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0e\uffa0\U000e0100-\U000e01ef]"
+)
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}")
 
 
@@ -31,6 +35,18 @@ def text(value: Any, code: str, where: str, most: int = 256) -> str:
     """A text of 1 to `most` characters without control characters."""
     if not isinstance(value, str) or not 0 < len(value) <= most or _CONTROL.search(value):
         raise Invalid(code, f"{where} must be a text of 1 to {most} characters without control characters", where)
+    return value
+
+
+def named(value: Any, code: str, where: str, most: int = 256) -> str:
+    """An id or a key. Nothing in it is invisible or turns the text around: two that look the same are the same."""
+    if (
+        not isinstance(value, str)
+        or not 0 < len(value) <= most
+        or not value.isprintable()
+        or (not value.isascii() and _UNSEEN.search(value))
+    ):
+        raise Invalid(code, f"{where}: 1 to {most} printable characters are expected", where)
     return value
 
 
@@ -46,10 +62,10 @@ def topic_key(value: Any, where: str = "key") -> str:
 
 def _in_paths(value: Any, code: str, where: str) -> str:
     """A text that a URL's path can name: a slash in it would be read as the path's own."""
-    named = text(value, code, where)
-    if "/" in named:
+    checked = named(value, code, where)
+    if "/" in checked:
         raise Invalid(code, f"{where} must not hold a slash: it stands in paths", where)
-    return named
+    return checked
 
 
 def word(value: Any, code: str, where: str) -> str:

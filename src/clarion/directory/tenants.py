@@ -38,7 +38,7 @@ def tenant_of(tenant: str, fields: Mapping[str, Any]) -> Tenant:
             forms.json_object(fields[name], f"invalid_{name}", name)
     title = fields.get("name")
     return Tenant(
-        id=forms.text(tenant, "invalid_tenant", "id"),
+        id=forms.named(tenant, "invalid_tenant", "id"),
         name="" if title in (None, "") else forms.text(title, "invalid_name", "name"),
         preferences=plain(preferences_of(fields.get("preferences") or [])),
         branding=fields.get("branding") or {},

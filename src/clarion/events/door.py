@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from clarion.clock import monotonic
 from clarion.events.accept import Entry
 from clarion.events.intake import Draft
-from clarion.model.errors import Invalid
+from clarion.model.errors import MOST_ECHOED, Invalid
 from clarion.model.workflow import Workflow
 
 #: The current workflows that an event type starts, disabled ones included.
@@ -76,7 +76,9 @@ class Door:
         if not workflows:
             known = self._known_types(draft.project)
             mend = f"known types: {', '.join(known[:20])}" if known else "no workflow is loaded"
-            raise Invalid("unknown_event_type", f"no workflow names {draft.type!r} in `on`; {mend}", "type")
+            raise Invalid(
+                "unknown_event_type", f"no workflow names {draft.type[:MOST_ECHOED]!r} in `on`; {mend}", "type"
+            )
         for workflow in workflows:
             if workflow.data_schema is not None and not self._check_data.here(workflow, draft.data, draft.size):
                 await self._check_data.aside(workflow, draft.data)

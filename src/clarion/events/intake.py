@@ -8,16 +8,16 @@ from typing import Any, NamedTuple
 import msgspec
 
 from clarion.clock import from_rfc3339
+from clarion.directory import forms
 from clarion.directory.drafts import Draft as ProfileDraft
 from clarion.directory.drafts import draft_of
-from clarion.model.errors import Invalid, TooLarge
+from clarion.model.errors import MOST_ECHOED, Invalid, TooLarge
 from clarion.model.words import Priority
 from clarion.security.strict_json import decode, decode_as
 
 MOST_BYTES = 262_144
 MOST_RECIPIENTS = 10_000
 MOST_EVENTS = 1_000
-MOST_TEXT = 256
 
 
 class EventBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -120,7 +120,7 @@ def read_cloud_event(project: int, body: bytes) -> Draft:
         tenant=cloud.tenant,
     )
     for name in ("id", "source"):
-        _text(getattr(cloud, name), name, 2048)
+        forms.named(getattr(cloud, name), "invalid_field", name, 2048)
     # One text that no other pair gives, and that the application can't have chosen by accident.
     key = "ce:" + blake2b(_sorted.encode([cloud.source, cloud.id]), digest_size=24).hexdigest()
     return draft(project, event, key, _fingerprint(body), len(body))
@@ -151,7 +151,7 @@ def _wrong_shape(message: str) -> Invalid:
     what, _, where = message.partition(" - at ")
     where = where.strip("`").removeprefix("$").lstrip(".")
     if "unknown field" in what:
-        field = what.rsplit("`", 2)[-2]
+        field = what.rsplit("`", 2)[-2][:MOST_ECHOED]
         return Invalid("unknown_field", f"{field!r} isn't a field of an event", f"{where}.{field}".lstrip("."))
     if "missing required field" in what:
         field = what.rsplit("`", 2)[-2]
@@ -173,7 +173,7 @@ def _one_key(field: str | None, header: str | None) -> str | None:
         )
     key = field if field is not None else header
     if key is not None:
-        _text(key, "idempotency_key", MOST_TEXT)
+        forms.named(key, "invalid_field", "idempotency_key")
         if key.startswith("ce:"):
             raise Invalid(
                 "invalid_field", "idempotency_key: keys that begin with ce: are CloudEvents' own", "idempotency_key"
@@ -183,12 +183,12 @@ def _one_key(field: str | None, header: str | None) -> str | None:
 
 def draft(project: int, event: EventBody, key: str | None, fingerprint: bytes, size: int) -> Draft:
     """Checks the fields of a decoded event. Raises Invalid."""
-    _text(event.type, "type", MOST_TEXT)
+    forms.named(event.type, "invalid_field", "type")
     members, profiles = _members(event)
     for name in ("topic", "actor", "tenant"):
         value = getattr(event, name)
         if value is not None:
-            _text(value, name, MOST_TEXT)
+            forms.named(value, "invalid_field", name)
     return Draft(
         project=project,
         type=event.type,
@@ -232,7 +232,7 @@ def _members(event: EventBody) -> tuple[tuple[str, ...] | None, tuple[ProfileDra
                 raise Invalid("invalid_audience", f"{where}.id: a text is expected", f"{where}.id")
             if len(recipient) > 1:
                 profiles.append(_profile(recipient, where))
-        _text(name, where, MOST_TEXT, "invalid_audience")
+        forms.named(name, "invalid_audience", where)
         if "/" in name:
             raise Invalid("invalid_audience", f"{where}: an id must not hold a slash: it stands in paths", where)
         members[name] = None
@@ -244,11 +244,6 @@ def _profile(fields: dict[str, Any], where: str) -> ProfileDraft:
         return draft_of(fields)
     except Invalid as error:
         raise Invalid(error.code, f"{where}: {error.detail}", f"{where}.{error.where}") from None
-
-
-def _text(value: str, where: str, most: int, code: str = "invalid_field") -> None:
-    if not value or len(value) > most or not value.isprintable():
-        raise Invalid(code, f"{where}: 1 to {most} printable characters are expected", where)
 
 
 def _instant(text: str | None, where: str) -> int | None:

@@ -13,6 +13,26 @@ ClarionError
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
+#: Characters of what was given that an error repeats at most.
+MOST_ECHOED: Final = 80
+
+
+_ENDLESS: Final = re.compile(rf"(\S{{{MOST_ECHOED}}})\S{{20,}}")
+_LONGEST_LINE: Final = 400
+
+
+def brief(text: str) -> str:
+    """Without the rest of words and the midst of lines that nobody writes: what they repeat was meant to be large."""
+    if len(text) <= MOST_ECHOED:
+        return text
+    lines = _ENDLESS.sub(r"\1…", text).split("\n")
+    return "\n".join(
+        line if len(line) <= _LONGEST_LINE else f"{line[:MOST_ECHOED]} … {line[-MOST_ECHOED:]}" for line in lines
+    )
+
 
 class ClarionError(Exception):
     """The root of all errors that are meant to be read by people."""
@@ -28,8 +48,9 @@ class Invalid(ClarionError):
     status = 422
 
     def __init__(self, code: str, detail: str, where: str | None = None) -> None:
+        detail = brief(detail)
         super().__init__(detail)
-        self.code, self.detail, self.where = code, detail, where
+        self.code, self.detail, self.where = code, detail, None if where is None else brief(where)
 
 
 class Malformed(Invalid):

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from clarion.clock import MINUTE, from_rfc3339
-from clarion.model.errors import Invalid
+from clarion.model.errors import MOST_ECHOED, Invalid
 from clarion.projections.daily import day_of
 from clarion.storage import Tx
 
@@ -23,7 +23,9 @@ async def stats(tx: Tx, project: int, from_: str | None, to: str | None, by: Seq
     """
     unknown = [key for key in by if key not in BY]
     if unknown:
-        raise Invalid("invalid_by", f"by={unknown[0]}: statistics can be counted by {', '.join(BY)}", "by")
+        raise Invalid(
+            "invalid_by", f"by={unknown[0][:MOST_ECHOED]}: statistics can be counted by {', '.join(BY)}", "by"
+        )
     columns = ", ".join(dict.fromkeys(("day", *by)))
     rows = await tx.fetch(
         f"SELECT {columns}, CAST(sum(count) AS bigint) AS count FROM daily_stats "  # nosec B608: names from BY

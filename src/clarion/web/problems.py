@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from clarion.model.errors import Invalid, Unavailable
+from clarion.model.errors import MOST_ECHOED, Invalid, Unavailable
 
 log = structlog.get_logger("clarion.web")
 
@@ -56,7 +56,7 @@ def _of_validation(error: RequestValidationError) -> Response:
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return problem(400, "malformed_json", "the body isn't valid JSON")
-    where = ".".join(str(part) for part in first["loc"][1:])
+    where = ".".join(str(part)[:MOST_ECHOED] for part in first["loc"][1:])[: 2 * MOST_ECHOED]
     message = str(first["msg"]).removeprefix("Value error, ")
     code = _KINDS.get(first["type"], "invalid_field")
     if first["type"] == "extra_forbidden":

@@ -73,6 +73,12 @@ def _too_large(most: int) -> TooLarge:
     return TooLarge(f"a body has at most {most >> 20} MB: send smaller batches")
 
 
+def check_address(request: Request) -> None:
+    """Refuses a NUL in path or query: no text that a database keeps has one. Raises Invalid."""
+    if b"%00" in request.scope["query_string"] or "\0" in request.scope["path"]:
+        raise Invalid("invalid_field", "the address holds a NUL character")
+
+
 class _Whole(Request):
     """A request whose body is in hand."""
 
@@ -96,6 +102,7 @@ class _KeyFirst(APIRoute):
 
         async def handle_with_key(request: Request) -> Response:
             await admit(request)
+            check_address(request)
             try:
                 whole = _Whole(request, await json_of(request))
             except ClientDisconnect:

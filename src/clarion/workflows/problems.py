@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from clarion.model.errors import Invalid
+from clarion.model.errors import MOST_ECHOED, Invalid
 
 #: Where a value stands in a workflow's plain form: ("steps", 2, "subject").
 Path = tuple[str | int, ...]
@@ -48,7 +48,10 @@ def shown(path: Path) -> str:
     """A path as people write it: steps[2].subject."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part[:MOST_ECHOED]}" if text else part[:MOST_ECHOED]
     return text
 
 

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from clarion.clock import DAY
+from clarion.model.errors import MOST_ECHOED
 from clarion.workflows import times
 from clarion.workflows.problems import Path, Report
 
@@ -108,7 +109,7 @@ class Section:
         """One of a closed list of words."""
         value = self._typed(key, str)
         if value is not None and value not in words:
-            self.add(key, f"'{value}' isn't known here: {meant(value, words)}")
+            self.add(key, f"'{value[:MOST_ECHOED]}' isn't known here: {meant(value, words)}")
             return None
         return value
 
@@ -176,5 +177,5 @@ def _mend_of_type(kind: type, value: object) -> str:
     if kind is str and not isinstance(value, (list, dict)):
         return ": put it into quotes"
     if kind is list and isinstance(value, str):
-        return f": write [{value}]"
+        return f": write [{str(value)[:MOST_ECHOED]}]"
     return ""

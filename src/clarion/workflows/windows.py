@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clarion.model.errors import MOST_ECHOED
 from clarion.model.workflow import WEEKDAYS, Window
 from clarion.workflows import times
 from clarion.workflows.sections import Section, meant
@@ -15,7 +16,7 @@ def read_days(section: Section) -> tuple[int, ...]:
     days = set()
     for path, day in section.items("days", 7):
         if day not in WEEKDAYS:
-            section.report.add(path, f"'{day}' isn't a weekday: {meant(day, WEEKDAYS)}")
+            section.report.add(path, f"'{str(day)[:MOST_ECHOED]}' isn't a weekday: {meant(day, WEEKDAYS)}")
         elif WEEKDAYS.index(day) in days:
             section.report.add(path, f"{day} stands there twice")
         else:

@@ -15,11 +15,11 @@ from starlette.responses import Response
 from clarion.directory import forms
 from clarion.directory.consent import TOGETHER, consent_of, shown
 from clarion.directory.views import is_known
-from clarion.model.errors import Invalid, NotFound
+from clarion.model.errors import NotFound
 from clarion.storage.ledger import START, Place
 from clarion.web import received
 from clarion.web.access import App, Caller, Project
-from clarion.web.shapes import Cursor, Limit, page, read_cursor, write_cursor
+from clarion.web.shapes import Cursor, Limit, number_cursor, page, write_cursor
 
 router = received.router("preferences")
 
@@ -49,12 +49,8 @@ async def get_consent(
 
 
 def _place(cursor: str | None) -> Place:
-    key = read_cursor(cursor, 2)
-    if key is None:
-        return START
-    if not all(isinstance(number, int) and 0 <= number < 2**63 for number in key):
-        raise Invalid("invalid_cursor", "cursor: take it from the `next` of the page before, unchanged", "cursor")
-    return Place(*key)
+    key = number_cursor(cursor, 2)
+    return START if key is None else Place(*key)
 
 
 async def _csv(app: App, project: int, who: str) -> AsyncIterator[str]:

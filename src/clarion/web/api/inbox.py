@@ -22,7 +22,7 @@ from clarion.web.access import App, Caller, Person, Project
 from clarion.web.api.preferences import PreferencesBody, explicit, resolved, store
 from clarion.web.api.recipients import WindowBody
 from clarion.web.bodies import Body
-from clarion.web.shapes import Cursor, Limit, page, read_cursor, read_id, write_cursor
+from clarion.web.shapes import Cursor, Limit, number_cursor, page, read_id, write_cursor
 
 router = received.router("inbox")
 
@@ -87,12 +87,8 @@ async def get_inbox(
 
 
 def _place(cursor: str | None) -> int | None:
-    key = read_cursor(cursor, 1)
-    if key is None:
-        return None
-    if not isinstance(key[0], int) or not 0 <= key[0] < 2**63:
-        raise Invalid("invalid_cursor", "cursor: take it from the `next` of the page before, unchanged", "cursor")
-    return key[0]
+    key = number_cursor(cursor)
+    return None if key is None else key[0]
 
 
 @router.get("/v1/inbox/counts")

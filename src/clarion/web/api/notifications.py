@@ -7,12 +7,11 @@ from typing import Any
 from clarion.clock import rfc3339
 from clarion.deliveries import notifications as reading
 from clarion.model import ids
-from clarion.model.errors import Invalid
 from clarion.model.ids import Id
 from clarion.model.words import Channel, DeliveryState
 from clarion.web import received
 from clarion.web.access import App, Caller, Project
-from clarion.web.shapes import Cursor, Limit, read_cursor, read_id, write_cursor
+from clarion.web.shapes import Cursor, Limit, id_cursor, read_id, write_cursor
 
 router = received.router("notifications")
 
@@ -44,12 +43,8 @@ async def list_notifications(
     }
 
 
-def _before(cursor: str | None) -> bytes | None:
-    key = read_cursor(cursor, 1)
-    try:
-        return None if key is None else bytes.fromhex(str(key[0]))
-    except ValueError:
-        raise Invalid("invalid_cursor", "cursor: take it from the `next` of the page before", "cursor") from None
+def _before(cursor: str | None) -> Id | None:
+    return None if cursor is None else id_cursor(cursor)
 
 
 @router.get("/v1/notifications/{id}")

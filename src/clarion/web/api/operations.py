@@ -15,7 +15,7 @@ from clarion.model.words import Role
 from clarion.projections.queries import stats
 from clarion.web import received
 from clarion.web.access import App, Caller, Project
-from clarion.web.shapes import Cursor, Limit, page, read_cursor, read_id, write_cursor
+from clarion.web.shapes import Cursor, Limit, id_cursor, page, read_id, write_cursor
 
 router = received.router("operations")
 
@@ -64,8 +64,7 @@ async def get_keys(
     app: App, project: Project, caller: Caller, cursor: Cursor = None, limit: Limit = 50
 ) -> dict[str, Any]:
     """The project's keys, without what would reveal them."""
-    key = read_cursor(cursor, 1)
-    after = bytes.fromhex(key[0]) if key else b""
+    after = id_cursor(cursor)
     found = await app.db.read(lambda tx: list_keys(tx, project, after, limit + 1))
     following = write_cursor(found[limit - 1]["id"].hex()) if len(found) > limit else None
     times = ("created_at", "expires_at", "revoked_at")

@@ -50,7 +50,7 @@ async def put_tenant(
 @router.get("/v1/tenants/{id}")
 async def get_tenant(id: str, app: App, project: Project, caller: Caller) -> dict[str, Any]:
     """A tenant."""
-    wanted = forms.text(id, "invalid_tenant", "id")
+    wanted = forms.named(id, "invalid_tenant", "id")
     found = (await app.db.read(lambda tx: tenants(tx, project, [wanted]))).get(wanted)
     if found is None:
         raise NotFound("there is no tenant with this id in this project")

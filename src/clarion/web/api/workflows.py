@@ -18,7 +18,7 @@ from clarion.templates.preview import render_preview
 from clarion.templates.rendering import RenderFailed
 from clarion.web import received
 from clarion.web.access import App, Caller, Project
-from clarion.web.shapes import Cursor, Limit, page, read_cursor, write_cursor
+from clarion.web.shapes import Cursor, Limit, page, text_cursor, write_cursor
 from clarion.workflows.catalogue import StoredVersion, StoreWorkflows
 
 router = received.router("workflows")
@@ -34,8 +34,8 @@ async def list_workflows(
     app: App, project: Project, caller: Caller, cursor: Cursor = None, limit: Limit = 50
 ) -> dict[str, Any]:
     """The current version of every workflow, by key."""
-    after = read_cursor(cursor, 1)
-    found = [s for s in app.catalogue.current(project) if after is None or s.workflow.key > after[0]]
+    after = text_cursor(cursor)
+    found = [s for s in app.catalogue.current(project) if s.workflow.key > after]
     return page(
         [_shown(s) for s in found[: limit + 1]],
         limit,
@@ -57,9 +57,7 @@ async def put_workflow(
 ) -> dict[str, Any]:
     """Stores a new version if the content differs. `If-Match` names the version that the caller has seen."""
     if plain.setdefault("key", key) != key:
-        raise Invalid(
-            "invalid_workflow", f"the path says {key!r}, the body {plain['key']!r}: they must be the same", "key"
-        )
+        raise Invalid("invalid_workflow", "the key in the path and the one in the body must be the same", "key")
     known = {s.workflow.key for s in app.catalogue.current(project)}
     content = {k: v for k, v in plain.items() if k not in ("version", "source", "created_at")}
     await app.checks.prove(content)
