@@ -74,9 +74,9 @@ def _too_large(most: int) -> TooLarge:
 
 
 def check_address(request: Request) -> None:
-    """Refuses a NUL in path or query: no text that a database keeps has one. Raises Invalid."""
-    if b"%00" in request.scope["query_string"] or "\0" in request.scope["path"]:
-        raise Invalid("invalid_field", "the address holds a NUL character")
+    """Refuses a NUL in the query: no text that PostgreSQL keeps has one. Raises Invalid."""
+    if b"%00" in request.scope["query_string"]:
+        raise Invalid("invalid_field", "the query holds a NUL character")
 
 
 class _Whole(Request):
