@@ -7,7 +7,7 @@ two hot ones do the same by hand.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
@@ -30,19 +30,63 @@ class NotJson(Invalid):
         super().__init__("unsupported_media_type", detail)
 
 
+class _Declared(NamedTuple):
+    """What a request's headers say of its body."""
+
+    length: bytes
+    kind: bytes
+    coding: bytes
+
+    @property
+    def is_json(self) -> bool:
+        """Whether it may be JSON; who says nothing means it."""
+        if self.kind == b"application/json" or not self.kind:
+            return True
+        media = self.kind.partition(b";")[0].strip().lower()
+        return media == b"application/json" or (media.startswith(b"application/") and media.endswith(b"+json"))
+
+
+def _declared(request: Request) -> _Declared:
+    """Read in one pass: every event comes through here."""
+    length = kind = coding = b""
+    for name, value in request.scope["headers"]:
+        if name == b"content-length":
+            length = value
+        elif name == b"content-type":
+            kind = value
+        elif name == b"content-encoding":
+            coding = value
+    return _Declared(length, kind, coding)
+
+
 def check_declared(request: Request, most: int = MOST_BODY) -> None:
     """Refuses a body by what its headers say of it: too long, or packed. What is packed may grow without bound."""
-    headers = request.headers
-    declared = headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > most:
+    _check(_declared(request), most)
+
+
+def _check(declared: _Declared, most: int) -> None:
+    if declared.length.isdigit() and int(declared.length) > most:
         raise _too_large(most)
-    if headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
+    if declared.coding and declared.coding.strip().lower() != b"identity":
         raise NotJson("Content-Encoding: a body is taken as it is, not compressed")
 
 
 async def body_of(request: Request, most: int = MOST_BODY) -> bytes:
     """The whole body, at most 16 MB, or `most` bytes: refused as soon as there is more. Raises TooLarge, NotJson."""
     check_declared(request, most)
+    return await _read(request, most)
+
+
+async def json_of(request: Request) -> bytes:
+    """The same of a body that is JSON, or says nothing of its form. Raises NotJson."""
+    declared = _declared(request)
+    if not declared.is_json and _has_body(request, declared):
+        raise NotJson("Content-Type: a body is taken as application/json")
+    _check(declared, MOST_BODY)
+    return await _read(request, MOST_BODY)
+
+
+async def _read(request: Request, most: int) -> bytes:
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
@@ -52,21 +96,8 @@ async def body_of(request: Request, most: int = MOST_BODY) -> bytes:
     return b"".join(chunks)
 
 
-async def json_of(request: Request) -> bytes:
-    """The same of a body that is JSON, or says nothing of its form. Raises NotJson."""
-    kind = request.headers.get("content-type")
-    if kind and not _is_json(kind) and _has_body(request):
-        raise NotJson("Content-Type: a body is taken as application/json")
-    return await body_of(request)
-
-
-def _is_json(kind: str) -> bool:
-    media = kind.partition(";")[0].strip().lower()
-    return media == "application/json" or (media.startswith("application/") and media.endswith("+json"))
-
-
-def _has_body(request: Request) -> bool:
-    return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+def _has_body(request: Request, declared: _Declared) -> bool:
+    return declared.length not in (b"", b"0") or "transfer-encoding" in request.headers
 
 
 def _too_large(most: int) -> TooLarge:
