@@ -70,7 +70,7 @@ from clarion.opening import (
     build_providers,
     first_rows,
     health_policy,
-    make_asides,
+    make_sandboxes,
     open_keys,
     open_limits,
     open_lookup,
@@ -188,7 +188,7 @@ class Clarion:
             lambda: keeper.settled,
         )  # fmt: skip
         self.engine: Engine | None = None
-        self._asides, self.kitchen, self.previews, self.checks = make_asides(settings)
+        self._sandboxes, self.templates, self.previews, self.checks = make_sandboxes(settings)
         self.door = Door(self.catalogue.for_type, self.checks, self.catalogue.known_types, self.catalogue.refresh)
         self._commit = GroupCommit(db, self.bus, clock, self._announce_events)
         self.accept = self._commit.accept
@@ -324,7 +324,7 @@ class Clarion:
             self.db, self.clock, self.routes, policy, self.addresses, self.limits,
             self._on_unknown, self.providers, self.reception,
         )  # fmt: skip
-        renderer = Renderer(self.db, self.vault, self.catalogue, self._open_data, self.links, self.kitchen)
+        renderer = Renderer(self.db, self.vault, self.catalogue, self._open_data, self.links, self.templates)
         pace = Pace(self.limits, self._rates, self.board)
         dispatcher = Dispatcher(
             self.db, self.clock, self.providers, renderer, outcomes, self.workers, self.detour,
@@ -405,8 +405,8 @@ class Clarion:
             await self.engine.stop()
         await self.keeper.stop()
         await self._counts.close()
-        for aside in self._asides:
-            await aside.close()
+        for sandbox in self._sandboxes:
+            await sandbox.close()
         for provider in self.providers.values():
             await provider.aclose()
         await self.http.aclose()

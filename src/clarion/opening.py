@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clarion import __version__, tracing
-from clarion.aside.processes import Aside
 from clarion.clock import SECOND, Clock
 from clarion.deliveries.health import HealthPolicy
 from clarion.deliveries.interface import Provider, ProviderConfig, Services
@@ -19,6 +18,7 @@ from clarion.limits.embedded import EmbeddedLimits
 from clarion.limits.interface import LimitsStore
 from clarion.model.errors import Misconfigured
 from clarion.model.words import Channel, Role
+from clarion.sandbox.processes import Sandbox
 from clarion.security.encryption import (
     CannotOpen,
     KeyRing,
@@ -30,7 +30,7 @@ from clarion.security.encryption import (
 )
 from clarion.settings import Settings
 from clarion.storage import Database, Tx, tables
-from clarion.templates.kitchen import Kitchen
+from clarion.templates.budget import BudgetedTemplates
 from clarion.workflows.checks import Checks
 
 
@@ -44,20 +44,20 @@ def health_policy(settings: Settings) -> HealthPolicy:
     )
 
 
-class Asides(NamedTuple):
+class Sandboxes(NamedTuple):
     """What is computed in child processes, each of which is there only while it is needed."""
 
-    processes: tuple[Aside, ...]
-    kitchen: Kitchen  #: what is sent
-    previews: Kitchen  #: what people look at: never behind what is sent
+    processes: tuple[Sandbox, ...]
+    templates: BudgetedTemplates  #: what is sent
+    previews: BudgetedTemplates  #: what people look at: never behind what is sent
     checks: Checks
 
 
-def make_asides(settings: Settings) -> Asides:
+def make_sandboxes(settings: Settings) -> Sandboxes:
     """The child processes of this one, none of them started."""
     render, check = settings.budgets.render_ms / SECOND, settings.budgets.check_ms / SECOND
-    processes = Aside(render), Aside(render, most=16), Aside(check, most=64)
-    return Asides(processes, Kitchen(processes[0]), Kitchen(processes[1]), Checks(processes[2]))
+    processes = Sandbox(render), Sandbox(render, most=16), Sandbox(check, most=64)
+    return Sandboxes(processes, BudgetedTemplates(processes[0]), BudgetedTemplates(processes[1]), Checks(processes[2]))
 
 
 def set_up_tracing(settings: Settings) -> None:

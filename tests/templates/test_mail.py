@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
-from clarion.aside.processes import Aside
 from clarion.model.delivery import Attachment
 from clarion.model.events import Event
 from clarion.model.people import Profile
 from clarion.model.words import Channel
 from clarion.model.workflow import AttachedFile, Step, Workflow
-from clarion.templates.kitchen import Kitchen
+from clarion.sandbox.processes import Sandbox
+from clarion.templates.budget import BudgetedTemplates
 from clarion.templates.mail import Extras, render_extras
 from clarion.templates.preview import render_preview
 from clarion.templates.rendering import RenderFailed, render_parts
 from clarion.templates.scope import scope_of
 
-KITCHEN = Kitchen(Aside(1.0))
+KITCHEN = BudgetedTemplates(Sandbox(1.0))
 
 PDF = b"%PDF-1.7 \x00\xff"
 CONTENT = "{{ event.data.pdf }}"

@@ -2,17 +2,17 @@ from __future__ import annotations
 
 import pytest
 
-from clarion.aside.processes import Aside
 from clarion.model.events import Event
 from clarion.model.people import Profile
 from clarion.model.words import Channel
 from clarion.model.workflow import Dedupe, Step, Workflow
-from clarion.templates.kitchen import Kitchen
+from clarion.sandbox.processes import Sandbox
+from clarion.templates.budget import BudgetedTemplates
 from clarion.templates.preview import render_preview
 from clarion.templates.rendering import RenderFailed, parts_for, referenced, render_key, render_parts
 from clarion.templates.scope import scope_of
 
-KITCHEN = Kitchen(Aside(1.0))
+KITCHEN = BudgetedTemplates(Sandbox(1.0))
 
 ANN = Profile(id="ann", attributes={"name": "Ann"}, locale="de-AT", timezone="Europe/Vienna")
 

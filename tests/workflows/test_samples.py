@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from clarion.aside.processes import Aside
 from clarion.model.people import Profile
 from clarion.model.words import Priority
-from clarion.templates.kitchen import Kitchen
+from clarion.sandbox.processes import Sandbox
+from clarion.templates.budget import BudgetedTemplates
 from clarion.templates.preview import render_preview
 from clarion.templates.rendering import referenced
 from clarion.templates.scope import NAMES
@@ -15,7 +15,7 @@ from clarion.workflows.files import load_folder
 from clarion.workflows.samples import copy_samples
 from clarion.workflows.schema import check_data
 
-KITCHEN = Kitchen(Aside(1.0))
+KITCHEN = BudgetedTemplates(Sandbox(1.0))
 
 ADA = Profile(id="ada", locale="en", timezone="Europe/Lisbon", attributes={"name": "Ada"})
 DATA = {

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from clarion.aside.processes import Aside
 from clarion.model.errors import Invalid
 from clarion.model.workflow import Workflow
+from clarion.sandbox.processes import Sandbox
 from clarion.workflows import schema
 from clarion.workflows.checks import Checks
 from clarion.workflows.problems import WorkflowErrors
@@ -106,7 +106,7 @@ def test_a_schema_with_too_many_ways_is_refused_with_the_mend(schema: dict[str, 
 
 
 async def test_a_schema_that_was_stored_before_and_takes_for_ever_refuses_its_events() -> None:
-    checks = Checks(Aside(0.2))
+    checks = Checks(Sandbox(0.2))
     deep: dict[str, Any] = {}
     for _ in range(60):
         deep = {"x": deep}
@@ -120,20 +120,20 @@ async def test_a_schema_that_was_stored_before_and_takes_for_ever_refuses_its_ev
     await checks.fits(Workflow(key="w", data_schema=TREE), {"q": 1})
     with pytest.raises(Invalid, match="is not valid under any"):
         await checks.fits(Workflow(key="w", data_schema=TREE), {})
-    await checks._aside.close()
+    await checks._sandbox.close()
 
 
 def test_much_data_against_a_schema_of_some_weight_is_not_checked_where_others_wait() -> None:
-    checks = Checks(Aside(0.2))
+    checks = Checks(Sandbox(0.2))
     assert checks.here(Workflow(key="w", data_schema=SCHEMA), {"author": "a"}, 20)
     assert not checks.here(Workflow(key="w", data_schema=SCHEMA), {"author": "a"}, 262_144)
 
 
 async def test_a_workflow_that_is_large_is_proved_in_a_child_with_the_same_words() -> None:
-    checks = Checks(Aside(0.3))
+    checks = Checks(Sandbox(0.3))
     step = {"channel": "sms", "body": "{{ a | upcasee }}"}
     for name in ("short", "long" * 3_000):
         plain = {"key": "w", "on": ["w"], "name": name[:50], "steps": [step], "names": {"de": name}}
         with pytest.raises(WorkflowErrors, match="did you mean upcase"):
             await checks.prove(plain)
-    await checks._aside.close()
+    await checks._sandbox.close()

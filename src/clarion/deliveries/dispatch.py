@@ -1,7 +1,7 @@
 """The dispatcher: per provider, claims what there is room for, renders it, sends it concurrently, reports the outcomes.
 
 Each provider has its own room (`max_in_flight`): one that hangs slows no other. A part of the room is kept for
-critical and high priorities. What takes long to render is cooked one by one beside the rest, no more of it than fits;
+critical and high priorities. What takes long to render is rendered one by one beside the rest, no more of it than fits;
 what doesn't is put off until its turn.
 """
 
@@ -20,7 +20,6 @@ from clarion.clock import NEVER, Clock, monotonic, world
 from clarion.deliveries import suspects
 from clarion.deliveries.carry import deliver
 from clarion.deliveries.claim import Claimed, Claims, Key, claim, let_go, put_off, send_back, slots_of
-from clarion.deliveries.cooking import Cooking
 from clarion.deliveries.evenly import Evenly
 from clarion.deliveries.interface import Provider
 from clarion.deliveries.lease import NOT_OURS, send_under
@@ -29,6 +28,7 @@ from clarion.deliveries.outcomes import Attempt, Outcomes
 from clarion.deliveries.pace import Pace
 from clarion.deliveries.rendering import Ready, Renderer
 from clarion.deliveries.reroute import MOST, Detour
+from clarion.deliveries.slow_renders import SlowRenders
 from clarion.model.delivery import Message, Outcome, failed
 from clarion.model.errors import Unavailable
 from clarion.model.ids import Id
@@ -108,7 +108,7 @@ class Dispatcher:
         self._hints: dict[str, set[int]] = {name: set() for name in providers}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
-        self._cooking = Cooking(renderer)
+        self._slow = SlowRenders(renderer)
         self._alone = asyncio.Lock()  #: held by a suspect while it is carried
         outcomes.room = self._give_room
 
@@ -261,10 +261,10 @@ class Dispatcher:
         alone = await self._suspects(batch)
         others = [c for c in batch.left.values() if c.id not in alone]
         ready, orders = await self._renderer.prepare(others, batch.started) if others else ({}, [])
-        now, later = self._cooking.fit(orders)
+        now, later = self._slow.fit(orders)
         await self._give_back(batch, later)
         batch.carrying.append(asyncio.create_task(self._carry(batch, ready)))
-        async for part in self._cooking.served(now, partial(self._failed, batch)):
+        async for part in self._slow.rendered(now, partial(self._failed, batch)):
             batch.carrying.append(asyncio.create_task(self._carry(batch, part)))
         for c in alone.values():
             await self._carry_alone(batch, c)
@@ -292,8 +292,8 @@ class Dispatcher:
         """Carries a suspect: rendered in a child, marked, and sent while no other suspect of this process is."""
         key = (c.project, c.id)
         async with self._alone:
-            _, orders = await self._renderer.prepare([c], batch.started, aside=True)
-            async for part in self._cooking.served(orders, partial(self._failed, batch)):
+            _, orders = await self._renderer.prepare([c], batch.started, sandboxed=True)
+            async for part in self._slow.rendered(orders, partial(self._failed, batch)):
                 await self._db.write(partial(suspects.mark, key=key, now=self._clock.now()), Lane.OUTCOMES)
                 await self._carry(batch, part)
                 await self._outcomes.settled()

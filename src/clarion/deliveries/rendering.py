@@ -1,7 +1,7 @@
 """From claimed deliveries to messages: loads what a batch needs in set queries, opens addresses, renders the texts.
 
-Texts that are quickly rendered are ready at once, with turns for others in between; the rest are orders, each cooked
-when its sender wants it (`clarion.templates.kitchen`).
+Texts that are quickly rendered are ready at once, with turns for others in between; the rest are orders, each rendered
+when its sender wants it (`clarion.templates.budget`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from clarion.model.words import Channel, ContactKind, OutcomeKind
 from clarion.model.workflow import Step, Workflow
 from clarion.storage import Database, Tx
 from clarion.storage.tables import SNOOZED
-from clarion.templates.kitchen import Kitchen, Rendered
+from clarion.templates.budget import BudgetedTemplates, Rendered
 from clarion.templates.rendering import RenderFailed
 from clarion.templates.scope import digest_scope, personal_scope, shared_scope
 from clarion.workflows.push_options import UNREAD as UNREAD_BADGE
@@ -105,28 +105,28 @@ class Renderer:
         workflows: Workflows,
         open_data: Callable[[int, Id, bytes], bytes],
         links: Links,
-        kitchen: Kitchen,
+        templates: BudgetedTemplates,
     ) -> None:
         self._db, self._vault, self._workflows = db, vault, workflows
-        self._open_data, self._links, self._kitchen = open_data, links, kitchen
+        self._open_data, self._links, self._templates = open_data, links, templates
         self._events: OrderedDict[tuple[int, Id], Event] = OrderedDict()
 
     async def ready(self, claimed: Sequence[Claimed], now: int) -> dict[Id, Ready]:
         """The messages of a batch by delivery id, however long they take. Raises Crashed."""
         ready, orders = await self.prepare(claimed, now)
-        return ready | {order.claimed.id: await self.cook(order) for order in orders}
+        return ready | {order.claimed.id: await self.render(order) for order in orders}
 
     async def prepare(
-        self, claimed: Sequence[Claimed], now: int, *, aside: bool = False
+        self, claimed: Sequence[Claimed], now: int, *, sandboxed: bool = False
     ) -> tuple[dict[Id, Ready], list[Order]]:
-        """The messages that are quickly made, by delivery id, and the orders for the others; `aside`: for all."""
+        """The messages that are quickly made, by delivery id, and the orders for the others; `sandboxed`: for all."""
         batch = await self._db.read(lambda tx: self._load(tx, claimed, now))
         shared: dict[tuple[int, Id, int], dict[str, Any]] = {}
         ready: dict[Id, Ready] = {}
         orders: list[Order] = []
         began = monotonic()
         for c in claimed:
-            made = self._one(c, batch, shared, aside=aside)
+            made = self._one(c, batch, shared, sandboxed=sandboxed)
             if isinstance(made, Order):
                 orders.append(made)
             else:
@@ -136,12 +136,12 @@ class Renderer:
                 began = monotonic()
         return ready, orders
 
-    async def cook(self, order: Order) -> Ready:
+    async def render(self, order: Order) -> Ready:
         """The message of an order, or the problem that settles it. Raises Crashed."""
         o = order
         scope = {**o.scope, "urls": {name: o.urls[name] for name in LINKS}}  # as they are: no keys go to a child
         try:
-            rendered = await self._kitchen.aside(o.claimed.project, o.workflow, o.step, o.locale, scope)
+            rendered = await self._templates.in_sandbox(o.claimed.project, o.workflow, o.step, o.locale, scope)
         except RenderFailed as error:
             return _settled(o.event, o.workflow, o.opened, None, _invalid(error))
         return self._made(o.claimed, o.event, o.workflow, o.opened, o.locale, o.urls, o.badge, rendered)
@@ -201,7 +201,7 @@ class Renderer:
         return found
 
     def _one(
-        self, c: Claimed, batch: Batch, shared: dict[tuple[int, Id, int], dict[str, Any]], *, aside: bool
+        self, c: Claimed, batch: Batch, shared: dict[tuple[int, Id, int], dict[str, Any]], *, sandboxed: bool
     ) -> Ready | Order:
         event = batch.events[c.project, c.event_id]
         workflow = batch.workflows[c.project, c.workflow, c.version]
@@ -219,12 +219,12 @@ class Renderer:
         locale = (opened.locale if opened else None) or profile.locale
         step, seen = _step(workflow, c.step), personal_scope(scope, profile, urls)
         try:
-            rendered = None if aside else self._kitchen.here(c.project, workflow, step, locale, seen)
+            rendered = None if sandboxed else self._templates.here(c.project, workflow, step, locale, seen)
         except RenderFailed as error:
             return _settled(event, workflow, opened, None, _invalid(error))
         badge = str(batch.unread.get(c.id, 0)) if _shows_unread(step) else None
         if rendered is None:
-            cost = self._kitchen.cost(c.project, workflow, step) or 0.0
+            cost = self._templates.cost(c.project, workflow, step) or 0.0
             return Order(c, cost, event, workflow, step, opened, locale, urls, seen, badge)
         return self._made(c, event, workflow, opened, locale, urls, badge, rendered)
 

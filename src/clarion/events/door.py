@@ -1,7 +1,7 @@
 """The door: what an event must pass before it may be stored. Finds its workflows and checks its data against them.
 
-Checks are made in memory; what may take long is done aside, so that nobody waits for it but who asked. Drafts of a
-type that nobody knows here cost a query, one for all of them: another process may have stored the workflow just now.
+Checks are made in memory; what may take long is done in a sandbox, so that nobody waits for it but who asked. Drafts of
+a type that nobody knows here cost a query, one for all of them: another process may have stored the workflow just now.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class CheckData(Protocol):
     def here(self, workflow: Workflow, data: dict[str, Any], size: int) -> bool:
         """At once, if that is short; else False."""
 
-    async def aside(self, workflow: Workflow, data: dict[str, Any]) -> None:
+    async def in_sandbox(self, workflow: Workflow, data: dict[str, Any]) -> None:
         """However long it takes."""
 
 
@@ -81,5 +81,5 @@ class Door:
             )
         for workflow in workflows:
             if workflow.data_schema is not None and not self._check_data.here(workflow, draft.data, draft.size):
-                await self._check_data.aside(workflow, draft.data)
+                await self._check_data.in_sandbox(workflow, draft.data)
         return Entry(draft, workflows)

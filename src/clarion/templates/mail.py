@@ -11,9 +11,9 @@ from base64 import b64decode
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from clarion.aside.child import at
 from clarion.model.delivery import Attachment
 from clarion.model.workflow import AttachedFile, Step, Workflow
+from clarion.sandbox.child import at
 from clarion.templates.liquid import ENDLESS, Scope, Slow, compiled
 from clarion.templates.rendering import RenderFailed, Unfit, one_line, reason
 

@@ -8,13 +8,13 @@ from typing import Any
 from clarion.model.events import Event
 from clarion.model.people import Profile, Tenant
 from clarion.model.workflow import Workflow
-from clarion.templates.kitchen import Kitchen
+from clarion.templates.budget import BudgetedTemplates
 from clarion.templates.mail import shown_extras
 from clarion.templates.scope import scope_of
 
 
 async def render_preview(
-    kitchen: Kitchen,
+    templates: BudgetedTemplates,
     workflow: Workflow,
     profile: Profile,
     data: dict[str, Any],
@@ -43,6 +43,6 @@ async def render_preview(
     steps = []
     for step in workflow.steps:
         if step.channel is not None:
-            made = await kitchen.render(0, workflow, step, locale or profile.locale, scope)
+            made = await templates.render(0, workflow, step, locale or profile.locale, scope)
             steps.append({"channel": step.channel, "parts": made.parts, **shown_extras(made.extras)})
     return steps

@@ -1,7 +1,7 @@
 """Renders the parts of a step for one recipient: picks the locale, escapes HTML, keeps headers on one line.
 
 It decides nothing and sends nothing. A text that can't be rendered fails for this message alone. `work` bounds what may
-be done here; `clarion.templates.kitchen` says what becomes of more.
+be done here; `clarion.templates.budget` says what becomes of more.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from liquid.ast import Node
 from liquid.exceptions import LiquidError, ResourceLimitError
 from liquid.token import Token
 
-from clarion.aside.child import OverBudget, at
 from clarion.model.events import Event
 from clarion.model.mail import sender_of
 from clarion.model.workflow import Step, Workflow
+from clarion.sandbox.child import OverBudget, at
 from clarion.templates.liquid import ENDLESS, Scope, Slow, check, compiled
 from clarion.templates.mjml import html_of
 from clarion.templates.plain import text_of, tidy

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from clarion.aside.processes import Aside, Crashed, OverBudget
 from clarion.model.errors import Invalid
 from clarion.model.workflow import Workflow
+from clarion.sandbox.processes import Crashed, OverBudget, Sandbox
 from clarion.workflows.definition import canonical, parse
 from clarion.workflows.problems import Problem, WorkflowErrors
 from clarion.workflows.schema import check_data, judge, misfit
@@ -31,8 +31,8 @@ _MAX_KEPT = 2_048
 class Checks:
     """Holds data against schemas, and proves workflows."""
 
-    def __init__(self, aside: Aside) -> None:
-        self._aside = aside
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
         #: What schemas weigh, by their identity; each entry holds its schema, so that the identity stays its own.
         self._weights: dict[int, tuple[dict[str, Any], int | None]] = {}
 
@@ -54,12 +54,12 @@ class Checks:
             found = self._weights[id(schema)] = (schema, weight_of(schema))
         return found[1]
 
-    async def aside(self, workflow: Workflow, data: dict[str, Any]) -> None:
+    async def in_sandbox(self, workflow: Workflow, data: dict[str, Any]) -> None:
         """Checks data, however long that takes within the budget. Raises Invalid, Unavailable."""
         try:
-            wrong = await self._aside.ask("clarion.workflows.checks:judge_aside", workflow.data_schema, data)
+            wrong = await self._sandbox.ask("clarion.workflows.checks:judge_aside", workflow.data_schema, data)
         except (OverBudget, Crashed):
-            spent = f"{self._aside.budget * 1000:,.0f} ms"
+            spent = f"{self._sandbox.budget * 1000:,.0f} ms"
             reason = f"{spent} don't suffice to tell whether this fits: its schema has too many ways, make it simpler"
             raise misfit(workflow, "data", reason) from None
         if wrong is not None:
@@ -68,18 +68,18 @@ class Checks:
     async def fits(self, workflow: Workflow, data: dict[str, Any], size: int = 0) -> None:
         """Checks data, wherever. Raises Invalid, Unavailable."""
         if not self.here(workflow, data, size):
-            await self.aside(workflow, data)
+            await self.in_sandbox(workflow, data)
 
     async def prove(self, plain: Mapping[str, Any]) -> None:
         """Checks all of a workflow's plain form. Raises WorkflowErrors, Unavailable."""
         if _is_short(plain):
             parse(dict(plain))
             return
-        ask = partial(self._aside.ask, budget=WHOLE * self._aside.budget)
+        ask = partial(self._sandbox.ask, budget=WHOLE * self._sandbox.budget)
         try:
             problems = await ask("clarion.workflows.checks:problems_aside", plain)
         except (OverBudget, Crashed):
-            most = f"{WHOLE * self._aside.budget:,.0f} s"
+            most = f"{WHOLE * self._sandbox.budget:,.0f} s"
             mend = f"can't be compiled within {most}: simplify its schema, and split or shorten its templates"
             raise WorkflowErrors([Problem("", None, mend)]) from None
         if problems:

@@ -7,13 +7,13 @@ from typing import Any
 from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from clarion.aside.processes import Crashed
 from clarion.clock import rfc3339
 from clarion.deliveries.sms_text import measure
 from clarion.directory.reads import load_profiles
 from clarion.model.errors import Invalid
 from clarion.model.people import Profile
 from clarion.model.words import Channel
+from clarion.sandbox.processes import Crashed
 from clarion.templates.preview import render_preview
 from clarion.templates.rendering import RenderFailed
 from clarion.web import received

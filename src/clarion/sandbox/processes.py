@@ -18,10 +18,10 @@ from typing import Any
 import msgspec
 import structlog
 
-from clarion.aside.child import HEAD
 from clarion.model.errors import Unavailable
+from clarion.sandbox.child import HEAD
 
-log = structlog.get_logger("clarion.aside")
+log = structlog.get_logger("clarion.sandbox")
 
 #: s after which a child that nobody asks anything is ended: its memory is of use elsewhere.
 IDLE = 60.0
@@ -41,7 +41,7 @@ class Crashed(Exception):
     """The child ended over this question, or failed to answer it."""
 
 
-class Aside:
+class Sandbox:
     """Computes in a child process. Safe to make anywhere: it starts nothing before the first question."""
 
     def __init__(self, budget: float, most: int = 1_000) -> None:
@@ -92,7 +92,7 @@ class Aside:
             code = await child.end()
             if code == -signal.SIGXCPU:
                 raise OverBudget(child.place) from None
-            log.error("a process that computes aside ended", status=code, place=child.place)
+            log.error("a sandbox ended", status=code, place=child.place)
             raise Crashed(child.place) from None
         finally:
             if kept:
@@ -139,7 +139,7 @@ class _Child:
             number = its.fileno()
             process = await asyncio.to_thread(  # forking a large process takes a while
                 subprocess.Popen,
-                [sys.executable, "-P", "-m", "clarion.aside.child", str(number)],
+                [sys.executable, "-P", "-m", "clarion.sandbox.child", str(number)],
                 pass_fds=[number],
                 stdin=subprocess.DEVNULL,
                 env=_environment(),

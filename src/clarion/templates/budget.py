@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from clarion.aside.processes import Aside, OverBudget
 from clarion.clock import monotonic
 from clarion.model.workflow import Step, Workflow
+from clarion.sandbox.processes import OverBudget, Sandbox
 from clarion.templates.liquid import SHORT, Scope, Slow, is_long
 from clarion.templates.mail import Extras, render_extras
 from clarion.templates.rendering import RenderFailed, render_parts
@@ -33,7 +33,7 @@ class Rendered(NamedTuple):
     extras: Extras
 
 
-class _Cooked(msgspec.Struct):
+class _Answer(msgspec.Struct):
     """What a child made of a message."""
 
     took: float  #: s
@@ -42,11 +42,11 @@ class _Cooked(msgspec.Struct):
     reason: str = ""
 
 
-class Kitchen:
+class BudgetedTemplates:
     """Knows what rendering costs, by project, workflow, version and step."""
 
-    def __init__(self, aside: Aside) -> None:
-        self._aside = aside
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
         self._costs: OrderedDict[tuple[int, str, int, int], float | None] = OrderedDict()
 
     def cost(self, project: int, workflow: Workflow, step: Step) -> float | None:
@@ -70,25 +70,27 @@ class Kitchen:
             self._costs[key] = EXPECTED
             return None
 
-    async def aside(self, project: int, workflow: Workflow, step: Step, locale: str | None, scope: Scope) -> Rendered:
+    async def in_sandbox(
+        self, project: int, workflow: Workflow, step: Step, locale: str | None, scope: Scope
+    ) -> Rendered:
         """The message, however long that takes within the budget. Raises RenderFailed, Crashed."""
         named = Workflow(key=workflow.key, version=workflow.version)
         try:
-            plain = await self._aside.ask("clarion.templates.kitchen:cook", named, step, locale, scope)
+            plain = await self._sandbox.ask("clarion.templates.budget:render_for", named, step, locale, scope)
         except OverBudget as error:
-            self._note(project, workflow, step, self._aside.budget)
-            reason = f"it takes longer than the {self._aside.budget * 1000:,.0f} ms that a message may"
+            self._note(project, workflow, step, self._sandbox.budget)
+            reason = f"it takes longer than the {self._sandbox.budget * 1000:,.0f} ms that a message may"
             raise RenderFailed(workflow.key, step, error.place, reason) from error
-        cooked = msgspec.convert(plain, _Cooked)
-        self._note(project, workflow, step, cooked.took)
-        if cooked.rendered is None:
-            raise RenderFailed(workflow.key, step, cooked.part, cooked.reason)
-        return cooked.rendered
+        answer = msgspec.convert(plain, _Answer)
+        self._note(project, workflow, step, answer.took)
+        if answer.rendered is None:
+            raise RenderFailed(workflow.key, step, answer.part, answer.reason)
+        return answer.rendered
 
     async def render(self, project: int, workflow: Workflow, step: Step, locale: str | None, scope: Scope) -> Rendered:
         """The message, wherever it is made. Raises RenderFailed, Crashed."""
         found = self.here(project, workflow, step, locale, scope)
-        return await self.aside(project, workflow, step, locale, scope) if found is None else found
+        return await self.in_sandbox(project, workflow, step, locale, scope) if found is None else found
 
     def _note(self, project: int, workflow: Workflow, step: Step, took: float) -> None:
         known = self.cost(project, workflow, step)
@@ -97,14 +99,14 @@ class Kitchen:
         self._costs[project, workflow.key, workflow.version, step.index] = None if quick else cost
 
 
-def cook(workflow: Workflow, step: Step, locale: str | None, scope: Scope) -> _Cooked:
+def render_for(workflow: Workflow, step: Step, locale: str | None, scope: Scope) -> _Answer:
     """In the child: the message, or why there is none."""
     began = monotonic()
     try:
         rendered = Rendered(render_parts(workflow, step, locale, scope), render_extras(workflow, step, scope))
-        return _Cooked(monotonic() - began, rendered)
+        return _Answer(monotonic() - began, rendered)
     except RenderFailed as error:
-        return _Cooked(monotonic() - began, None, error.part, error.reason)
+        return _Answer(monotonic() - began, None, error.part, error.reason)
 
 
 def _is_long(step: Step) -> bool:

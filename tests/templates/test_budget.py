@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from clarion.aside.processes import Aside
 from clarion.model.events import Event
 from clarion.model.words import Channel
 from clarion.model.workflow import AttachedFile, Step, Workflow
-from clarion.templates import kitchen as kitchens
-from clarion.templates.kitchen import Kitchen
+from clarion.sandbox.processes import Sandbox
+from clarion.templates import budget
+from clarion.templates.budget import BudgetedTemplates
 from clarion.templates.liquid import SHORT, Slow, compiled
 from clarion.templates.rendering import RenderFailed, render_key
 
@@ -19,10 +19,10 @@ SCOPE = {"event": {"data": {"words": WORDS, "rows": [{"n": n, "t": "x"} for n in
 
 
 @pytest.fixture
-async def kitchen() -> AsyncIterator[Kitchen]:
-    aside = Aside(0.3)
-    yield Kitchen(aside)
-    await aside.close()
+async def templates() -> AsyncIterator[BudgetedTemplates]:
+    sandbox = Sandbox(0.3)
+    yield BudgetedTemplates(sandbox)
+    await sandbox.close()
 
 
 def workflow(**parts: str) -> Workflow:
@@ -30,8 +30,8 @@ def workflow(**parts: str) -> Workflow:
     return Workflow(key="w", version=1, steps=(step,))
 
 
-async def render(kitchen: Kitchen, made: Workflow, scope: dict[str, Any] = SCOPE) -> str:
-    return (await kitchen.render(1, made, made.steps[0], None, scope)).parts["text"]
+async def render(templates: BudgetedTemplates, made: Workflow, scope: dict[str, Any] = SCOPE) -> str:
+    return (await templates.render(1, made, made.steps[0], None, scope)).parts["text"]
 
 
 @pytest.mark.parametrize(
@@ -58,33 +58,33 @@ def test_what_messages_usually_say_is_little_work() -> None:
     assert compiled(source * 5, True).render({"digest": {"items": items}}, SHORT)
 
 
-async def test_what_is_much_work_comes_out_the_same_from_a_child(kitchen: Kitchen) -> None:
+async def test_what_is_much_work_comes_out_the_same_from_a_child(templates: BudgetedTemplates) -> None:
     made = workflow(text="{% for row in event.data.rows %}{{ row.n }},{% endfor %}")
     # Given a text that is tried here, and isn't any more once it is known
-    assert kitchen.here(1, made, made.steps[0], None, SCOPE) is None
-    assert kitchen.cost(1, made, made.steps[0]) == kitchens.EXPECTED
+    assert templates.here(1, made, made.steps[0], None, SCOPE) is None
+    assert templates.cost(1, made, made.steps[0]) == budget.EXPECTED
     # Then a child makes what would have been made here, and its cost is known from then on
-    assert await render(kitchen, made) == "".join(f"{n}," for n in range(3_500))
-    cost = kitchen.cost(1, made, made.steps[0])
+    assert await render(templates, made) == "".join(f"{n}," for n in range(3_500))
+    cost = templates.cost(1, made, made.steps[0])
     assert cost is not None
-    assert cost != kitchens.EXPECTED
+    assert cost != budget.EXPECTED
     # And when it is little after all, it is made here again
     for _ in range(30):
-        await kitchen.aside(1, made, made.steps[0], None, {"event": {"data": {}}})
-    assert kitchen.cost(1, made, made.steps[0]) is None
+        await templates.in_sandbox(1, made, made.steps[0], None, {"event": {"data": {}}})
+    assert templates.cost(1, made, made.steps[0]) is None
 
 
-async def test_a_large_source_is_never_compiled_where_others_wait(kitchen: Kitchen) -> None:
+async def test_a_large_source_is_never_compiled_where_others_wait(templates: BudgetedTemplates) -> None:
     made = workflow(text="{{ event.id }}" * 500)
-    assert kitchen.here(1, made, made.steps[0], None, SCOPE) is None
+    assert templates.here(1, made, made.steps[0], None, SCOPE) is None
 
 
-async def test_files_come_along_from_a_child(kitchen: Kitchen) -> None:
+async def test_files_come_along_from_a_child(templates: BudgetedTemplates) -> None:
     file = AttachedFile(filename="a.txt", content_type="text/plain", text="\u00e4\u20ac")
     step = Step(index=0, channel=Channel.EMAIL, parts={"subject": "s", "text": "t"}, attachments=(file,), tags=("x",))
     made = Workflow(key="w", version=1, steps=(step,))
-    here = kitchen.here(1, made, step, None, {})
-    assert await kitchen.aside(1, made, step, None, {}) == here
+    here = templates.here(1, made, step, None, {})
+    assert await templates.in_sandbox(1, made, step, None, {}) == here
 
 
 @pytest.mark.parametrize(
@@ -94,18 +94,18 @@ async def test_files_come_along_from_a_child(kitchen: Kitchen) -> None:
         ("{% for i in (1..9999) %}" + "{% if 1 == 2 %}{% endif %}" * 390 + "{% endfor %}", "(line 1: "),
     ],
 )
-async def test_what_takes_for_ever_fails_with_its_place(kitchen: Kitchen, source: str, place: str) -> None:
+async def test_what_takes_for_ever_fails_with_its_place(templates: BudgetedTemplates, source: str, place: str) -> None:
     with pytest.raises(
         RenderFailed, match=r"w, steps\[0\] \(email\), text: it takes longer than a message may"
     ) as caught:
-        await render(kitchen, workflow(text=source))
+        await render(templates, workflow(text=source))
     assert place in str(caught.value)
 
 
-async def test_a_limit_tells_its_place_too(kitchen: Kitchen) -> None:
+async def test_a_limit_tells_its_place_too(templates: BudgetedTemplates) -> None:
     with pytest.raises(RenderFailed, match=r"over 10,000 rounds of its loops \(line 2: for i in"):
         await render(
-            kitchen, workflow(text="x\n{% for i in (1..9000) %}{% endfor %}{% for i in (1..9000) %}{% endfor %}")
+            templates, workflow(text="x\n{% for i in (1..9000) %}{% endfor %}{% for i in (1..9000) %}{% endfor %}")
         )
 
 

@@ -1,4 +1,4 @@
-"""The program that computes aside: reads a question, answers it, reads the next; ends with the one who asks.
+"""The program in the sandbox: reads a question, answers it, reads the next; ends with the one who asks.
 
 Each question has a budget of processor time. Once it is used up, `OverBudget` is raised where the code stands, so that
 the answer can say where that was; what doesn't come back to Python for another moment (a regular expression, a schema)
@@ -102,6 +102,6 @@ def main(number: int) -> None:
 
 
 if __name__ == "__main__":
-    from clarion.aside.child import main as run  # as others import it: one module, one state
+    from clarion.sandbox.child import main as run  # as others import it: one module, one state
 
     run(int(sys.argv[1]))

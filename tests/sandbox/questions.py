@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from clarion.aside.child import at
+from clarion.sandbox.child import at
 
 
 def twice(value: int) -> dict[str, int]:

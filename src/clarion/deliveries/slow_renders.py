@@ -8,25 +8,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-from clarion.aside.processes import Crashed
 from clarion.clock import monotonic
 from clarion.deliveries.rendering import Order, Ready, Renderer
 from clarion.model.ids import Id
 from clarion.model.words import Priority
+from clarion.sandbox.processes import Crashed
 
 #: s of rendering that may lie ahead of what is taken, by whether it is urgent (critical or high).
 AHEAD = {False: 1.0, True: 4.0}
 #: What doesn't fit is looked at again after this (s) at the latest.
 LONGEST = 60.0
-#: s for which cooked messages gather before they are sent.
+#: s for which rendered messages gather before they are sent.
 GATHER = 0.2
 
 #: Deliveries whose rendering has ended its process, and the error.
 Failed = Callable[[Sequence[Id], str], Awaitable[None]]
 
 
-class Cooking:
-    """The line before the kitchen of this process."""
+class SlowRenders:
+    """What is to be rendered in the sandbox of this process: how much of it lies ahead."""
 
     def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
@@ -49,13 +49,13 @@ class Cooking:
                 later[order.claimed.id] = round(wait * 1000)
         return taken, later
 
-    async def served(self, orders: Sequence[Order], failed: Failed) -> AsyncIterator[dict[Id, Ready]]:
+    async def rendered(self, orders: Sequence[Order], failed: Failed) -> AsyncIterator[dict[Id, Ready]]:
         """The messages of orders, as they get done; those whose process ended over them are told to `failed`."""
         done: dict[Id, Ready] = {}
         began = monotonic()
         for order in orders:
             try:
-                done[order.claimed.id] = await self._renderer.cook(order)
+                done[order.claimed.id] = await self._renderer.render(order)
             except Crashed as error:
                 await failed([order.claimed.id], f"render_crashed: {error}"[:100])
             if done and monotonic() - began > GATHER:
