@@ -13,7 +13,7 @@ ASK = "tests.sandbox.questions:"
 
 
 @pytest.fixture
-async def in_sandbox() -> AsyncIterator[Sandbox]:
+async def sandbox() -> AsyncIterator[Sandbox]:
     made = Sandbox(0.2)
     yield made
     await made.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from clarion.model.errors import MOST_ECHOED, Invalid
+from clarion.model.errors import Invalid, brief
 
 #: Where a value stands in a workflow's plain form: ("steps", 2, "subject").
 Path = tuple[str | int, ...]
@@ -51,8 +51,8 @@ def shown(path: Path) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            text += f".{part[:MOST_ECHOED]}" if text else part[:MOST_ECHOED]
-    return text
+            text += f".{part}" if text else part
+    return brief(text)
 
 
 class Report:
