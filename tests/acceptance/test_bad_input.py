@@ -93,9 +93,3 @@ def test_without_a_key_and_with_a_wrong_one_nothing_is_told(server: Server) -> N
     for key in (None, "wrong"):
         answer = server.call("POST", "/v1/events", GOOD, key=key)
         assert (answer.status, answer.body["code"]) == (401, "unauthorized")
-
-
-def test_a_second_server_on_the_same_database_refuses_and_says_what_to_do(server: Server) -> None:
-    second = server.run("--config", "clarion.toml", "serve")
-    assert second.returncode != 0
-    assert "another process already works" in second.stdout + second.stderr + server.said()

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from clarion.model.errors import Invalid, TooLarge
 from clarion.security import strict_json
-from clarion.web.access import admit
+from clarion.web.access import admit, header
 
 MOST_BODY: Final = 16 * 1024 * 1024
 
@@ -33,30 +33,25 @@ class NotJson(Invalid):
 class _Declared(NamedTuple):
     """What a request's headers say of its body."""
 
-    length: bytes
-    kind: bytes
-    coding: bytes
+    length: str
+    kind: str
+    coding: str
 
     @property
     def is_json(self) -> bool:
         """Whether it may be JSON; who says nothing means it."""
-        if self.kind == b"application/json" or not self.kind:
+        if self.kind == "application/json" or not self.kind:
             return True
-        media = self.kind.partition(b";")[0].strip().lower()
-        return media == b"application/json" or (media.startswith(b"application/") and media.endswith(b"+json"))
+        media = self.kind.partition(";")[0].strip().lower()
+        return media == "application/json" or (media.startswith("application/") and media.endswith("+json"))
 
 
 def _declared(request: Request) -> _Declared:
-    """Read in one pass: every event comes through here."""
-    length = kind = coding = b""
-    for name, value in request.scope["headers"]:
-        if name == b"content-length":
-            length = value
-        elif name == b"content-type":
-            kind = value
-        elif name == b"content-encoding":
-            coding = value
-    return _Declared(length, kind, coding)
+    return _Declared(
+        header(request, b"content-length") or "",
+        header(request, b"content-type") or "",
+        header(request, b"content-encoding") or "",
+    )
 
 
 def check_declared(request: Request, most: int = MOST_BODY) -> None:
@@ -67,7 +62,7 @@ def check_declared(request: Request, most: int = MOST_BODY) -> None:
 def _check(declared: _Declared, most: int) -> None:
     if declared.length.isdigit() and int(declared.length) > most:
         raise _too_large(most)
-    if declared.coding and declared.coding.strip().lower() != b"identity":
+    if declared.coding and declared.coding.strip().lower() != "identity":
         raise NotJson("Content-Encoding: a body is taken as it is, not compressed")
 
 
@@ -97,7 +92,7 @@ async def _read(request: Request, most: int) -> bytes:
 
 
 def _has_body(request: Request, declared: _Declared) -> bool:
-    return declared.length not in (b"", b"0") or "transfer-encoding" in request.headers
+    return declared.length not in ("", "0") or header(request, b"transfer-encoding") is not None
 
 
 def _too_large(most: int) -> TooLarge:

@@ -17,7 +17,7 @@ from clarion.events.intake import Draft, check_size, draft_of_batch_item, read_c
 from clarion.model import ids
 from clarion.model.errors import Invalid, Unavailable
 from clarion.web import received
-from clarion.web.access import App, Caller, Project, caller, clarion_of, project
+from clarion.web.access import App, Caller, Project, caller, clarion_of, header, project
 from clarion.web.problems import of_invalid, of_unavailable
 from clarion.web.shapes import read_id
 
@@ -37,11 +37,11 @@ async def post_event(request: Request) -> Response:
         number = await project(request, await caller(request))
         body = await received.json_of(request)
         check_size(body)
-        if request.headers.get("content-type", "").startswith("application/cloudevents+json"):
+        if (header(request, b"content-type") or "").startswith("application/cloudevents+json"):
             draft = read_cloud_event(number, body)
         else:
-            draft = read_event(number, body, request.headers.get("idempotency-key"))
-        with tracing.accepting(request.headers.get("traceparent")) as traceparent:
+            draft = read_event(number, body, header(request, b"idempotency-key"))
+        with tracing.accepting(header(request, b"traceparent")) as traceparent:
             entry = await clarion.door.enter_one(_traced(draft, traceparent))
             (answer,) = await clarion.accept([entry])
     except Invalid as error:
@@ -60,7 +60,7 @@ async def post_batch(request: Request) -> Response:
         number = await project(request, await caller(request))
         raws = split_batch(await received.json_of(request))
         drafts = [_draft(number, raw) for raw in raws]
-        with tracing.accepting(request.headers.get("traceparent")) as traceparent:
+        with tracing.accepting(header(request, b"traceparent")) as traceparent:
             given = [_traced(draft, traceparent) for draft in drafts if not isinstance(draft, Invalid)]
             checked = iter(await clarion.door.enter(given))
             known = [draft if isinstance(draft, Invalid) else next(checked) for draft in drafts]
