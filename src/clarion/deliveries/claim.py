@@ -187,6 +187,17 @@ async def _current(tx: Tx, rows: Sequence[Row], lease: Id, now: int) -> tuple[li
     return current, waited, len(stale) + len(held)
 
 
+async def still_current(tx: Tx, claimed: Sequence[Claimed], lease: Id, now: int) -> tuple[set[Id], int]:
+    """Looks again at what was claimed a while ago: those that may still be sent, and how many went back."""
+    rows = await tx.fetch(
+        f"SELECT {CLAIMED}, policy_version, slot_at FROM deliveries "  # nosec B608
+        "WHERE project IN :projects AND id IN :ids AND lease = :lease",
+        projects=sorted({c.project for c in claimed}), ids=sorted(c.id for c in claimed), lease=lease,
+    )  # fmt: skip
+    current, _, back = await _current(tx, rows, lease, now) if rows else ([], [], 0)
+    return {c.id for c in current}, back
+
+
 async def _notifications(tx: Tx, rows: Sequence[Row]) -> dict[tuple[int, Id], Row]:
     """The notifications of some deliveries, by project and id."""
     keys = sorted({bytes(r["notification_id"]) for r in rows})

@@ -16,10 +16,10 @@ from typing import Protocol
 import structlog
 
 from clarion import meters
-from clarion.clock import NEVER, Clock, monotonic, world
+from clarion.clock import NEVER, SECOND, Clock, monotonic, world
 from clarion.deliveries import suspects
 from clarion.deliveries.carry import deliver
-from clarion.deliveries.claim import Claimed, Claims, Key, claim, let_go, put_off, send_back, slots_of
+from clarion.deliveries.claim import Claimed, Claims, Key, claim, let_go, put_off, send_back, slots_of, still_current
 from clarion.deliveries.evenly import Evenly
 from clarion.deliveries.interface import Provider
 from clarion.deliveries.lease import NOT_OURS, send_under
@@ -42,6 +42,8 @@ log = structlog.get_logger("clarion.deliveries")
 SHARED_ROOM = 0.8
 #: A claim smaller than this waits for more room, unless everything in flight has ended.
 LEAST_CLAIM = 8
+#: ms after its claim, or the last look at it, for which what hasn't begun needs no look whether it may still be sent.
+FRESH = SECOND // 2
 #: Batches that one round moves away from a demoted provider at most; its own claims move more.
 MOST_MOVES = 10
 _BROKEN = failed(OutcomeKind.UNCERTAIN, "internal", "the worker failed while it was sending")
@@ -63,8 +65,11 @@ class Lease(Protocol):
 class _Batch:
     """What was claimed together, on its way to a provider."""
 
-    def __init__(self, provider: Provider, lease: Id, taken: Sequence[Claimed], started: int, probe: bool) -> None:
+    def __init__(
+        self, provider: Provider, lease: Id, taken: Sequence[Claimed], claimed_at: int, started: int, probe: bool
+    ) -> None:
         self.provider, self.lease, self.started, self.probe = provider, lease, started, probe
+        self.looked_at, self.looking = claimed_at, asyncio.Lock()  #: when was it last known that it may be sent
         self.left = {c.id: c for c in taken}  #: without a report
         self.ready: dict[Id, Ready] = {}
         self.begun: set[Id] = set()  #: handed to the provider
@@ -237,12 +242,10 @@ class Dispatcher:
     async def _send(self, provider: Provider, claims: Claims, lease: Id, claimed_at: int, *, probe: bool) -> None:
         """Carries a batch to its provider. Every claimed delivery gets exactly one report, or is given back unsent."""
         started = self._clock.now()
-        batch = _Batch(provider, lease, claims.taken, started, probe)
+        batch = _Batch(provider, lease, claims.taken, claimed_at, started, probe)
         try:
             if claims.waited and not await self._touched(claims.waited, lease, claimed_at):
-                for c in claims.waited:
-                    del batch.left[c.id]
-                self._give_room(claims.waited)
+                self._leave(batch, claims.waited)
             if batch.left:
                 await self._serve(batch)
         except asyncio.CancelledError:
@@ -313,24 +316,40 @@ class Dispatcher:
             now, mine = self._clock.now(), [batch.left[i] for i in later]
             until = {(c.project, c.id): now + later[c.id] for c in mine}
             await self._db.write(partial(put_off, until=until, lease=batch.lease), Lane.OUTCOMES)
-            for i in later:
-                del batch.left[i]
-            self._give_room(mine)
+            self._leave(batch, mine)
+
+    def _leave(self, batch: _Batch, gone: Sequence[Claimed]) -> None:
+        """These aren't this batch's any more, and nothing of them has left."""
+        self._give_room([c for c in gone if batch.left.pop(c.id, None)])
+
+    async def _look_again(self, batch: _Batch) -> None:
+        """Has decided again what hasn't begun and mayn't be sent any more: it has waited for its rendering or turn."""
+        async with batch.looking:
+            now = self._clock.now()
+            waiting = [c for c in batch.left.values() if c.id not in batch.begun]
+            if now - batch.looked_at < FRESH or not waiting:
+                return
+            look = partial(still_current, claimed=waiting, lease=batch.lease, now=now)
+            current, back = await self._db.write(look, Lane.OUTCOMES)
+            batch.looked_at = now
+            self._leave(batch, [c for c in waiting if c.id not in current])
+        if back:
+            await self._detour.announce([Job(REVIEW, Priority.normal)])
 
     async def _failed(self, batch: _Batch, deliveries: Sequence[Id], error: str) -> None:
         """These couldn't even be tried: they come again, or are parked. It is no attempt."""
-        now, mine = self._clock.now(), [batch.left[i] for i in deliveries]
-        keys = [(c.project, c.id) for c in mine]
+        async with batch.looking:  # what went back meanwhile is somebody else's by now
+            now, mine = self._clock.now(), [batch.left[i] for i in deliveries if i in batch.left]
+            keys = [(c.project, c.id) for c in mine]
 
-        async def work(tx: Tx) -> None:
-            parked = await suspects.count(tx, keys, error, now)
-            until = {key: NEVER if key in parked else now + suspects.AGAIN for key in keys}
-            await put_off(tx, until, batch.lease)
+            async def work(tx: Tx) -> None:
+                parked = await suspects.count(tx, keys, error, now)
+                until = {key: NEVER if key in parked else now + suspects.AGAIN for key in keys}
+                await put_off(tx, until, batch.lease)
 
-        await self._db.write(work, Lane.OUTCOMES)
-        for i in deliveries:
-            del batch.left[i]
-        self._give_room(mine)
+            if mine:
+                await self._db.write(work, Lane.OUTCOMES)
+                self._leave(batch, mine)
 
     async def _end(self, batch: _Batch) -> None:
         """Settles what of a batch has no report yet: it may have left if it has begun, and hasn't if it hasn't."""
@@ -356,6 +375,14 @@ class Dispatcher:
         now = self._clock.now()
         if at > now:
             await asyncio.sleep((at - now) / 1000)
+            now = self._clock.now()
+        if now - batch.looked_at >= FRESH:
+            try:
+                await self._look_again(batch)
+            except Exception as error:  # noqa: BLE001  # none of them begins; the other parts go on
+                batch.failed(error)
+                return
+        messages = [message for message in messages if message.delivery_id in batch.left]
         batch.begun.update(message.delivery_id for message in messages)
         began, evenly = monotonic(), self._evenly[batch.provider.name]
 
