@@ -99,6 +99,10 @@ def test_a_second_server_on_one_file_says_so_and_the_first_goes_on(tmp_path: Pat
         # Then it ends, and has changed nothing
         assert "another process already works on this database" in said
         assert server.call("GET", "/readyz").status == 200
+        # Nor does it work by another name of the file
+        (tmp_path / "link.db").symlink_to(server.folder / "clarion.db")
+        said = start(tmp_path, DATABASE_URL=f"sqlite:///{tmp_path / 'link.db'}")
+        assert "another process already works on this database" in said
 
         # When the first one is killed, then the next one works at once
         server.kill()

@@ -171,6 +171,27 @@ def test_a_head_that_does_not_come_ends_the_connection(port: int, opened: Opened
         assert not sent or said.endswith(b'"detail":"the request\'s head took too long to come"}')
 
 
+@pytest.mark.parametrize("endless", [b"2\r\n{}\r\n0\r\nX: ", b"2;x="], ids=["a trailer", "a chunk's extension"])
+def test_what_comes_beside_a_body_is_no_longer_than_a_head(port: int, opened: Opened, endless: bytes) -> None:
+    # Given a request with a good key
+    head = f"POST /v1/events/batch HTTP/1.1\r\nHost: h\r\n{KEY}Transfer-Encoding: chunked\r\n\r\n".encode()
+    client = opened(Client(port, head + endless))
+    # When it never ends what isn't its body
+    with contextlib.suppress(ConnectionError):
+        for _ in range(64):
+            client.write(b"x" * 16_384)
+    # Then it is refused
+    assert client.ended().startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_large_body_in_chunks_is_no_trailer(port: int, opened: Opened) -> None:
+    head = f"POST /v1/events/batch HTTP/1.1\r\nHost: h\r\n{KEY}Transfer-Encoding: chunked\r\n\r\n".encode()
+    client = opened(Client(port, head))
+    for _ in range(40):
+        client.write(b"8000\r\n" + b" " * 0x8000 + b"\r\n")
+    assert client.ask(b'd\r\n{"events": []}\r\n0\r\n\r\n'.replace(b"d\r\n", b"e\r\n", 1)) in (202, 422)
+
+
 def test_a_byte_now_and_then_does_not_help_a_head(port: int, opened: Opened) -> None:
     client = opened(Client(port, HALF))
     with contextlib.suppress(ConnectionError):

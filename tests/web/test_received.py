@@ -149,3 +149,12 @@ async def test_what_isnt_json_to_the_letter_is_malformed(api: Api, raw: bytes) -
     assert (answer.status, answer.code) == (400, "malformed_json")
     assert len(answer.body["detail"]) < 300
     assert (await api("GET", "/v1/recipients/ada")).status == 404
+
+
+@pytest.mark.parametrize("name", ["%ED%A0%80", "%FF", "%C0%AF"], ids=["half a surrogate pair", "no start", "overlong"])
+async def test_an_id_in_an_address_is_utf_8_or_nothing_is_stored(api: Api, opening: dict[str, str], name: str) -> None:
+    body = Body()
+    status, told = await send(api, "PUT", f"/v1/recipients/{name}", body, authorization=opening["key"])
+    assert status == 422, told
+    assert "aren't UTF-8" in told
+    assert body.asked == 0

@@ -76,7 +76,7 @@ class Sandbox:
             self._idle.cancel()
         if self._child is None or self._child.ended:
             await self.close()
-            self._child = await _Child.start()
+            self._child = await _started()
         child, kept = self._child, False
         try:
             async with asyncio.timeout(budget * PATIENCE + GRACE):
@@ -121,6 +121,21 @@ def _environment() -> dict[str, str]:
         name: os.environ[name] for name in ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH") if name in os.environ
     }
     return {**kept, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "TZ": "UTC"}
+
+
+async def _started() -> _Child:
+    """A fresh child. Who asks no more in between leaves none behind: it is started, and ended."""
+    starting = asyncio.create_task(_Child.start())
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        starting.add_done_callback(_end_unwanted)
+        raise
+
+
+def _end_unwanted(started: asyncio.Task[_Child]) -> None:
+    if not started.cancelled() and started.exception() is None:
+        started.result().kill()
 
 
 class _Child:

@@ -213,7 +213,7 @@ class SqliteDatabase(Database):
         return True
 
     def _lock_file(self, name: str) -> Path:
-        return Path(f"{self.path}.{name}.lock")
+        return Path(f"{os.path.realpath(self.path)}.{name}.lock")  # a link is the same database
 
     def ending(self) -> None:
         for handle in self._locks.values():

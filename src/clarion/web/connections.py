@@ -5,7 +5,7 @@ has read the answer. Here every connection that owes something is looked at once
 token was shown owes nothing any more but to finish what it begins. Bounds hold for each process.
 
     a head       15 s to come, 64 KB large (431)           an answer before the body's end    closes the connection
-    a body       15 s without a byte                       a close while the client sends     waits until it has read
+    a body       15 s without a byte; trailers as a head   a close while the client sends     waits until it has read
     an address   `unknown_per_address` connections of nobody known, the oldest ones go
     a process    as many connections as there are descriptors; of the address with the most unknown ones the oldest go
 
@@ -143,7 +143,8 @@ class Connection(HttpToolsProtocol):
         """It counts as a stranger's that owes a head."""
         self.known, self.silent, self.looked_at = False, True, False
         self.owes, self.until = HEAD, 0.0
-        self._head = self._chunk = self._drained = 0
+        self._head = self._chunk = self._drained = self._bare = 0
+        self._fed = False
         self._keeps, self._begun = True, False
         self._refusal: Response | None = None
         super().connection_made(transport)
@@ -187,14 +188,17 @@ class Connection(HttpToolsProtocol):
             self.until, self._begun = self.gate.now + PATIENCE, False
         if self.owes == HEAD and before == HEAD:
             self._head += self._chunk
-            if self._head > MOST_HEAD:
-                self._refuse_head()
-                self.send_400_response("")
+        elif self.owes == BODY:  # what comes beside a body, sizes of chunks and trailers, is as long as a head
+            self._bare = self._bare + self._chunk if before == BODY and not self._fed else 0
+            self._fed = False
+        if self._head > MOST_HEAD or self._bare > MOST_HEAD:
+            self._refuse_head()
+            self.send_400_response("")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope[CONNECTION] = self  # type: ignore[typeddict-unknown-key]
-        self.owes, self._begun, self._head = HEAD, True, 0
+        self.owes, self._begun, self._head, self._bare = HEAD, True, 0, 0
 
     def on_headers_complete(self) -> None:
         if self._head + self._chunk > MOST_HEAD:
@@ -208,6 +212,10 @@ class Connection(HttpToolsProtocol):
         if self.cycle is not before:
             # An answer before the body's end is the last one here: what is still to come isn't a request.
             self._keeps, self.cycle.keep_alive = self.cycle.keep_alive, False
+
+    def on_body(self, body: bytes) -> None:
+        self._fed = True
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()

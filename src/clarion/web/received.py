@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
@@ -100,8 +101,16 @@ def _too_large(most: int) -> TooLarge:
 
 
 def check_address(request: Request) -> None:
-    """Refuses a NUL in the query: no text that PostgreSQL keeps has one. Raises Invalid."""
-    if b"%00" in request.scope["query_string"]:
+    """Refuses what no text that is kept may be: bytes in the path or the query that aren't UTF-8 (a server would take
+    each for the same character), and a NUL in the query. Raises Invalid."""
+    path, query = request.scope.get("raw_path") or b"", request.scope["query_string"]
+    if b"%" in path or b"%" in query:
+        try:
+            unquote_to_bytes(path).decode()
+            unquote_to_bytes(query).decode()
+        except UnicodeDecodeError:
+            raise Invalid("invalid_field", "the address holds bytes that aren't UTF-8") from None
+    if b"%00" in query:
         raise Invalid("invalid_field", "the query holds a NUL character")
 
 
