@@ -44,6 +44,10 @@ def health_policy(settings: Settings) -> HealthPolicy:
     )
 
 
+#: s that who asked the API waits for others' previews and checks before their own begins.
+LISTENS = 3.0
+
+
 class Sandboxes(NamedTuple):
     """What is computed in child processes, each of which is there only while it is needed."""
 
@@ -56,7 +60,7 @@ class Sandboxes(NamedTuple):
 def make_sandboxes(settings: Settings) -> Sandboxes:
     """The child processes of this one, none of them started."""
     render, check = settings.budgets.render_ms / SECOND, settings.budgets.check_ms / SECOND
-    processes = Sandbox(render), Sandbox(render, most=16), Sandbox(check, most=64)
+    processes = Sandbox(render), Sandbox(render, 16, LISTENS), Sandbox(check, 64, LISTENS)
     return Sandboxes(processes, BudgetedTemplates(processes[0]), BudgetedTemplates(processes[1]), Checks(processes[2]))
 
 

@@ -103,6 +103,10 @@ def test_a_second_server_on_one_file_says_so_and_the_first_goes_on(tmp_path: Pat
         (tmp_path / "link.db").symlink_to(server.folder / "clarion.db")
         said = start(tmp_path, DATABASE_URL=f"sqlite:///{tmp_path / 'link.db'}")
         assert "another process already works on this database" in said
+        # And a hard link, beside which SQLite would put another journal, is refused while it is there
+        (tmp_path / "hard.db").hardlink_to(server.folder / "clarion.db")
+        assert "it has 2 names" in start(tmp_path, DATABASE_URL=f"sqlite:///{tmp_path / 'hard.db'}")
+        (tmp_path / "hard.db").unlink()
 
         # When the first one is killed, then the next one works at once
         server.kill()

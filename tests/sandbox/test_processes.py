@@ -66,6 +66,18 @@ async def test_a_line_that_is_too_long_is_told_at_once() -> None:
     await sandbox.close()
 
 
+async def test_who_waits_in_line_for_too_long_is_told_and_the_line_goes_on() -> None:
+    sandbox = Sandbox(0.2, patience=0.05)
+    first = asyncio.create_task(sandbox.ask(f"{ASK}for_ever"))
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable):
+        await sandbox.ask(f"{ASK}twice", 1)
+    with pytest.raises(OverBudget):
+        await first
+    assert await sandbox.ask(f"{ASK}twice", 2) == {"twice": 4}
+    await sandbox.close()
+
+
 async def test_a_child_knows_no_secrets_and_is_gone_when_nobody_needs_it(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

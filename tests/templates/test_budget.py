@@ -15,7 +15,8 @@ from clarion.templates.liquid import SHORT, Slow, compiled
 from clarion.templates.rendering import RenderFailed, render_key
 
 WORDS = " ".join(str(n) for n in range(9_999))
-SCOPE = {"event": {"data": {"words": WORDS, "rows": [{"n": n, "t": "x"} for n in range(3_500)], "nest": [[]] * 80_000}}}
+ROWS = [{"n": n, "t": "x"} for n in range(3_500)]
+SCOPE = {"event": {"data": {"words": WORDS, "others": WORDS + ".", "rows": ROWS, "nest": [[]] * 80_000}}}
 
 
 @pytest.fixture
@@ -44,6 +45,10 @@ async def render(templates: BudgetedTemplates, made: Workflow, scope: dict[str, 
         "{{ event.data.nest }}",
         "{{ event.data.nest | join }}",
         "{{ event.data.words }}{{ event.data.words | upcase }}" * 20,
+        "{% for i in (1..900) %}{% if event.data.words contains 'x' %}{% endif %}{% endfor %}",
+        "{% for i in (1..900) %}{% if event.data.words == event.data.others %}{% endif %}{% endfor %}",
+        "{% for i in (1..900) %}{% if event.data.rows != event.data.nest %}{% endif %}{% endfor %}",
+        "{% for i in (1..900) %}{% case event.data.words %}{% when 1, event.data.others %}{% endcase %}{% endfor %}",
         "{% capture x %}{{ event.data.words }}{% endcapture %}" * 190,
     ],
 )

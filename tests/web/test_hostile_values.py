@@ -140,7 +140,7 @@ async def test_a_forged_cursor_is_none(api: Api, path: str, cursor: str) -> None
 
 ODD: Final = [
     "a\u202eb", "a\u2066b", "a\u200bb", "a\u200db", "\ufeffa", "a\u2028b", "a\u2029b", "a\u00adb", "a\u3164b",
-    "a\0b", "\ud800",
+    "a\0b", "\ud800", ".", "..", " ",
 ]  # fmt: skip
 
 
@@ -158,6 +158,7 @@ async def test_no_id_holds_what_nobody_sees(api: Api, odd: str) -> None:
     if odd != "\ud800":
         for path in ("/v1/recipients/{}", "/v1/tenants/{}", "/v1/workflows/{}"):
             assert (await api("PUT", path.format(quote(odd)), {})).status == 422, path
+        assert (await api("POST", "/v1/workflows/note/render", {"recipient": odd})).status == 422
 
 
 async def test_half_a_batch_is_never_stored(api: Api) -> None:

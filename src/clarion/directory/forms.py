@@ -39,14 +39,18 @@ def text(value: Any, code: str, where: str, most: int = 256) -> str:
 
 
 def named(value: Any, code: str, where: str, most: int = 256) -> str:
-    """An id or a key. Nothing in it is invisible or turns the text around: two that look the same are the same."""
+    """An id or a key. Nothing in it is invisible or turns the text around: two that look the same are the same.
+
+    Of dots and spaces alone there is none: paths with "." and ".." are rewritten on their way.
+    """
     if (
         not isinstance(value, str)
         or not 0 < len(value) <= most
         or not value.isprintable()
         or (not value.isascii() and _UNSEEN.search(value))
+        or not value.strip(" .")
     ):
-        raise Invalid(code, f"{where}: 1 to {most} printable characters are expected", where)
+        raise Invalid(code, f"{where}: 1 to {most} printable characters are expected, not just dots or spaces", where)
     return value
 
 

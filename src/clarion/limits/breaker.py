@@ -34,17 +34,20 @@ class Breaker:
     def __init__(self, name: str, look: Callable[[], Awaitable[object]], patience: float, well: float) -> None:
         self._name, self._look, self._patience, self._well = name, look, patience, well
         self._looking: asyncio.Task[None] | None = None
-        self._opened_at = 0.0
+        self._opened_at = self._looking_since = 0.0
         self.problem: str | None = None  #: why it is open; None: it isn't
 
     async def call(self, ask: Callable[[], Coroutine[Any, Any, T]], patience: float | None = None) -> T:
         """What `ask` answers within `patience` s. Raises Unavailable.
 
-        With less patience than the breaker's own a late answer proves nothing: it only has somebody look.
+        With less patience than the breaker's own a late answer proves nothing: it only has somebody look. Once that
+        takes longer than this patience too, nobody waits with so little.
         """
         if self.problem is not None:
             raise Unavailable(self.problem)
         patience = self._patience if patience is None else patience
+        if patience < self._patience and self._looked_for() > patience:
+            raise Unavailable("it doesn't answer at once")
         asking = asyncio.create_task(ask())
         try:
             for _ in range(2):  # a loop that was held up for half of it has its other half to hear the answer
@@ -96,7 +99,12 @@ class Breaker:
 
     def _watch(self) -> None:
         if self._looking is None or self._looking.done():
+            self._looking_since = monotonic()
             self._looking = asyncio.create_task(self._until_well(), name=f"look after {self._name}")
+
+    def _looked_for(self) -> float:
+        """s for which it has been looked, without an answer yet."""
+        return 0.0 if self._looking is None or self._looking.done() else monotonic() - self._looking_since
 
     async def _until_well(self) -> None:
         while (why := await self._found()) is not None:

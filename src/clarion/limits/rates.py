@@ -18,8 +18,9 @@ from clarion.limits.embedded import EmbeddedLimits
 from clarion.limits.interface import Allowed, LimitsStore
 from clarion.model.errors import Unavailable
 
-#: s that requests wait for the store; after that, none does until it is as quick again.
-PATIENCE = 0.05
+#: s that requests wait for the store; after that, none does until it is as quick again. No request may be held up for
+#: more than 0.05 s, what it has to do beside waiting included.
+PATIENCE = 0.04
 #: The bucket from which the breaker takes a token to see how the store is.
 LOOK = "api:look"
 #: ms whose tokens a process keeps at most.

@@ -24,6 +24,8 @@ import msgspec
 HEAD = struct.Struct("!I")
 #: Address space (bytes) that the answers may need: beyond it Python raises MemoryError, and nothing else is harmed.
 MEMORY = 1 << 30
+#: s more in which code that was told that its time is over may say where it stood.
+MOMENT = 0.2
 
 _working = False
 _socket: socket.socket | None = None
@@ -57,11 +59,12 @@ def _ring(_: int, __: FrameType | None) -> None:
 
 
 def _allow(budget: float) -> None:
-    """Sets the alarm, and the kernel's limit behind it."""
+    """Sets the alarm, behind it the one that nobody handles and that ends this process, and the kernel's limit."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     limit = math.ceil(used.ru_utime + used.ru_stime + budget) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
     signal.setitimer(signal.ITIMER_PROF, budget, 0.05)
+    signal.setitimer(signal.ITIMER_VIRTUAL, budget + MOMENT)
 
 
 def answer(question: bytes) -> bytes:
@@ -77,7 +80,8 @@ def answer(question: bytes) -> bytes:
             made = ask(*arguments)
         finally:
             _working = False
-            signal.setitimer(signal.ITIMER_PROF, 0)
+            for timer in (signal.ITIMER_PROF, signal.ITIMER_VIRTUAL):
+                signal.setitimer(timer, 0)
         return b"=" + msgspec.msgpack.encode(made)
     except OverBudget:
         return b"#"

@@ -28,6 +28,8 @@ IDLE = 60.0
 #: A child may take so many times its budget of processor time, and so many s more, on a machine that is busy.
 PATIENCE, GRACE = 10, 10.0
 
+_BUSY = "too much of this is asked at once"
+
 
 class OverBudget(Exception):
     """It took longer than it may. `place`: where it last said it was."""
@@ -44,9 +46,10 @@ class Crashed(Exception):
 class Sandbox:
     """Computes in a child process. Safe to make anywhere: it starts nothing before the first question."""
 
-    def __init__(self, budget: float, most: int = 1_000) -> None:
+    def __init__(self, budget: float, most: int = 1_000, patience: float | None = None) -> None:
         self.budget = budget  #: s of processor time for a question
         self._most = most  #: questions that may wait; more would wait for longer than anybody listens
+        self._patience = patience  #: s that a question waits in line; None: as long as it takes
         self.waiting = 0  #: questions in line, the one being answered among them
         self._line: asyncio.Lock | None = None
         self._child: _Child | None = None
@@ -58,14 +61,24 @@ class Sandbox:
         Raises OverBudget, Crashed, Unavailable.
         """
         if self.waiting >= self._most:
-            raise Unavailable("too much of this is asked at once: try again in a moment")
+            raise Unavailable(_BUSY)
         self._line = self._line or asyncio.Lock()
         self.waiting += 1
         try:
-            async with self._line:
+            await self._wait(self._line)
+            try:
                 return await self._ask(function, arguments, self.budget if budget is None else budget)
+            finally:
+                self._line.release()
         finally:
             self.waiting -= 1
+
+    async def _wait(self, line: asyncio.Lock) -> None:
+        try:
+            async with asyncio.timeout(self._patience):
+                await line.acquire()
+        except TimeoutError:
+            raise Unavailable(_BUSY) from None
 
     async def _ask(self, function: str, arguments: tuple[Any, ...], budget: float) -> Any:
         try:
@@ -90,7 +103,7 @@ class Sandbox:
             raise OverBudget(child.place) from None
         except (asyncio.IncompleteReadError, OSError):
             code = await child.end()
-            if code == -signal.SIGXCPU:
+            if code in {-signal.SIGVTALRM, -signal.SIGXCPU}:
                 raise OverBudget(child.place) from None
             log.error("a sandbox ended", status=code, place=child.place)
             raise Crashed(child.place) from None

@@ -38,6 +38,8 @@ async def open_database(url: str, pool_size: int = 4) -> Database:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise unusable(path, error.strerror) from None
+        if path.exists() and (names := path.stat().st_nlink) > 1:  # each with a -wal of its own: it would be damaged
+            raise unusable(path, f"it has {names} names, hard links, and SQLite can take one only")
         return SqliteDatabase(str(path))
     if not url.startswith(("postgresql://", "postgres://")):
         raise Misconfigured("CLARION_DATABASE_URL: write sqlite:///clarion.db or postgresql://user:password@host/name")

@@ -18,8 +18,10 @@ from liquid import escape as safe
 from liquid.ast import Node
 from liquid.builtin.content import ContentNode
 from liquid.builtin.expressions import FilteredExpression, Path
+from liquid.builtin.expressions.logical import ContainsExpression, EqExpression, NeExpression
 from liquid.builtin.expressions.primitive import RangeLiteral
 from liquid.builtin.output import Output, OutputNode
+from liquid.builtin.tags.case_tag import _AnyExpression
 from liquid.builtin.tags.for_tag import ForNode, ForTag
 from liquid.builtin.tags.tablerow_tag import TablerowNode, TablerowTag
 from liquid.exceptions import (
@@ -30,6 +32,7 @@ from liquid.exceptions import (
     ResourceLimitError,
     UnknownFilterError,
 )
+from liquid.expression import Expression
 from liquid.output import LimitedStringIO
 from liquid.stringify import to_liquid_string
 from liquid.utils import ReadOnlyChainMap
@@ -45,6 +48,8 @@ ENDLESS = 1 << 62
 #: The work of a render that nobody waits for: 5 to 10 ms. A unit is a node of the template, 64 characters that a filter
 #: passes through, or 4 items of a list.
 SHORT = 6_000
+#: The work of comparing two lists or mappings, at most: 0.5 to 1 ms for what an event may hold.
+DEEP = 500
 
 
 class Slow(Exception):
@@ -197,26 +202,27 @@ def _parse(source: str, escape: bool) -> tuple[BoundTemplate, int]:
         bound = (_ESCAPING if escape else _PLAIN).from_string(source)
     except LiquidError as error:
         raise _told(error, source) from error
-    return bound, _weigh(bound.nodes, RenderContext(bound), ranges=".." in source)
+    return bound, _weigh(bound.nodes, RenderContext(bound))
 
 
-def _weigh(nodes: Iterable[Node], context: RenderContext, *, ranges: bool) -> int:
+def _weigh(nodes: Iterable[Node], context: RenderContext) -> int:
     """The number of nodes, which loops keep for themselves.
 
-    Also gives every range its limit: python-liquid has none, and walks them through when reversed.
+    Also bounds the expressions that python-liquid doesn't: ranges, which it walks through when reversed, and what
+    looks at the whole of a value.
     """
     count = 0
     for node in nodes:
-        within = _weigh(node.children(context), context, ranges=ranges)
+        within = _weigh(node.children(context), context)
         if isinstance(node, (_ForNode, _TablerowNode)):
             node.weight = within
         count += 1 + within
-        expressions = list(node.expressions()) if ranges else []
+        expressions = list(node.expressions())
         while expressions:
             expression = expressions.pop()
             expressions += expression.children()
-            if isinstance(expression, RangeLiteral):
-                expression.__class__ = _Range
+            if (bounded := _BOUNDED.get(type(expression))) is not None:
+                expression.__class__ = bounded
     return count
 
 
@@ -230,6 +236,50 @@ class _Range(RangeLiteral):
         if made[filters.MAX_ITEMS :]:
             raise ResourceLimitError(f"a range over {filters.MAX_ITEMS:,} long", token=None)
         return made
+
+
+class _Compared:
+    """A comparison: as much work as its longer side, or as two lists or mappings may be all the way down."""
+
+    __slots__ = ()
+    left: Expression
+    right: Expression
+
+    def evaluate(self, context: RenderContext) -> object:
+        left, right = self.left.evaluate(context), self.right.evaluate(context)
+        deep = isinstance(left, (list, dict)) and isinstance(right, (list, dict))
+        context.spend(DEEP if deep else max(filters.extent(left), filters.extent(right)))  # type: ignore[attr-defined]
+        return super().evaluate(context)  # type: ignore[misc]
+
+
+class _Equal(_Compared, EqExpression):
+    __slots__ = ()
+
+
+class _Unequal(_Compared, NeExpression):
+    __slots__ = ()
+
+
+class _Contains(_Compared, ContainsExpression):
+    __slots__ = ()
+
+
+class _Any(_AnyExpression):
+    """The values of a `when`."""
+
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> list[bool]:
+        left = self.left.evaluate(context)
+        each = DEEP if isinstance(left, (list, dict)) else 1 + filters.extent(left)
+        context.spend(len(self.expressions) * each)  # type: ignore[attr-defined]
+        return super().evaluate(context)
+
+
+_BOUNDED: dict[type[Expression], type[Expression]] = {
+    RangeLiteral: _Range, EqExpression: _Equal, NeExpression: _Unequal, ContainsExpression: _Contains,
+    _AnyExpression: _Any,
+}  # fmt: skip
 
 
 def _told(error: LiquidError, source: str) -> BrokenTemplate:

@@ -136,6 +136,12 @@ class _Refused(Exception):
 class Connection(HttpToolsProtocol):
     """A connection that keeps to these bounds, and nothing of the last request: of ten thousand, most wait."""
 
+    #: Beside uvicorn's own attributes: with these, an instance's dict would be too large to share its keys, 2 KB more.
+    __slots__ = (
+        "_bare", "_begun", "_chunk", "_drained", "_fed", "_head", "_keeps", "_raw", "_refusal", "address", "known",
+        "looked_at", "owes", "silent", "until",
+    )  # fmt: skip
+
     gate: Gate
     cycle: Any  # None before the first request, and between two
 
@@ -312,7 +318,7 @@ class Connection(HttpToolsProtocol):
 
 def bounded(most_unknown: int) -> type[Connection]:
     """The protocol of a process: one gate for all its connections."""
-    return type("BoundedConnection", (Connection,), {"gate": Gate(_room(), most_unknown)})
+    return type("BoundedConnection", (Connection,), {"__slots__": (), "gate": Gate(_room(), most_unknown)})
 
 
 def _drop(_: object) -> None:

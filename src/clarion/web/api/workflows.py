@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from clarion.clock import rfc3339
 from clarion.deliveries.sms_text import measure
+from clarion.directory import forms
 from clarion.directory.reads import load_profiles
 from clarion.model.errors import Invalid
 from clarion.model.people import Profile
@@ -94,10 +95,11 @@ class RenderBody(BaseModel):
 async def render_workflow(key: str, body: RenderBody, app: App, project: Project, caller: Caller) -> dict[str, Any]:
     """How every step comes out for a recipient and some data; for SMS also its segments, and what forces UCS-2."""
     workflow = app.catalogue.find(project, key).workflow
-    profile = Profile(id=body.recipient or "someone", known=False)
+    profile = Profile(id="someone", known=False)
     if body.recipient is not None:
-        found = await app.db.read(lambda tx: load_profiles(tx, project, [body.recipient or ""]))
-        profile = found.get(body.recipient, profile)
+        who = forms.recipient_id(body.recipient, "recipient")
+        found = await app.db.read(lambda tx: load_profiles(tx, project, [who]))
+        profile = found.get(who, Profile(id=who, known=False))
     try:
         steps = await render_preview(app.previews, workflow, profile, body.data, body.locale, now=app.clock.now())
     except RenderFailed as error:
