@@ -166,7 +166,7 @@ class Dispatcher:
         if self._detour.wanted(provider) and (moved := await self._detour.leave(provider)):
             return moved
         burst, evenly = self._pace.burst(provider), self._evenly[provider]
-        shared = min(shared, evenly.most(monotonic()))
+        shared = min(shared, evenly.most(monotonic(), busy))
         rooms = {p: min(free if p in URGENT else shared, burst) for p in hints}
         began, line = monotonic(), self._lines[provider]
         self._hints[provider] = set()  # hints that come from now on are about what this claim may not see
@@ -388,7 +388,7 @@ class Dispatcher:
 
         def answered(delivery: Id, outcome: Outcome) -> None:
             if outcome is not NOT_OURS:
-                evenly.answered(monotonic() - began)
+                evenly.answered(now := monotonic(), now - began)
             self._report(batch, delivery, outcome)
 
         send_under(partial(self._lease.holds, batch.lease))

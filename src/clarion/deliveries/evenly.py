@@ -2,6 +2,9 @@
 
 What begins all at once ends all at once: until then nobody has room, and whoever comes meanwhile waits for a whole
 answer. Spread, some of the room is free again at any moment. Answers of less than a second need none of this.
+
+While nothing is known of the answers, half the room is taken at once. As long as none comes that should have come,
+what is left of the room goes ever more slowly: after t s, 1 / (1 + t) of it is still there for others.
 """
 
 from __future__ import annotations
@@ -19,26 +22,41 @@ class Evenly:
 
     def __init__(self, size: int) -> None:
         self._size = max(1, size)
-        self._takes = 0.0
-        self._left, self._at = 0.0, 0.0
+        self._takes: float | None = None  #: the mean; None: nothing has answered yet
+        self._heard = 0.0  #: when something answered, or nothing was there to answer
+        self._left, self._at, self._rate = 0.0, 0.0, 0.0
 
-    def answered(self, seconds: float) -> None:
+    def answered(self, now: float, seconds: float) -> None:
         """Notes how long an answer took: half a room full of them makes the mean."""
-        self._takes += (seconds - self._takes) / max(4, self._size // 2)
+        self._heard = now
+        if self._takes is None:
+            self._takes = seconds
+        else:
+            self._takes += (seconds - self._takes) / max(4, self._size // 2)
 
-    def most(self, now: float) -> int:
-        """How many may begin now."""
-        if self._takes < SLOW:
-            return self._size
-        rate = self._size * SLACK / self._takes
-        self._left = min(max(1.0, rate * TOGETHER), self._left + (now - self._at) * rate)
-        self._at = now
-        return int(self._left)
+    def most(self, now: float, busy: int) -> int:
+        """How many may begin now, beside those that are in flight."""
+        if not busy:
+            self._heard = now
+        free, silent, takes = max(0, self._size - busy), now - self._heard, self._takes
+        if takes is None:
+            rate, together = free / (1 + silent), self._size / 2
+        elif takes < SLOW and silent < SLOW:
+            self._rate = 0.0
+            return free
+        else:
+            rate = self._size * SLACK / max(takes, SLOW)
+            if silent > takes:
+                rate = min(rate, free / (1 + silent))
+            together = rate * TOGETHER
+        self._left = min(max(1.0, together), self._left + (now - self._at) * rate)
+        self._at, self._rate = now, rate
+        return min(free, int(self._left))
 
     def begin(self, count: int) -> None:
         """So many have begun."""
         self._left = max(0.0, self._left - count)
 
     def wait(self) -> float:
-        """s until another one may begin."""
-        return max(0.0, (1 - self._left) * self._takes / (self._size * SLACK)) if self._takes >= SLOW else 0.0
+        """s until another one may begin; 0: as soon as there is room."""
+        return max(0.0, (1 - self._left) / self._rate) if self._rate else 0.0
