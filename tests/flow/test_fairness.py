@@ -64,6 +64,13 @@ async def claimed(installation: Installation, line: Line, room: int) -> tuple[Co
     return Counter(c.tenant or "" for c in claims.taken), claims
 
 
+async def crowded(installation: Installation, weights: Mapping[str, float] | None = None) -> Line:
+    """The line at the provider, once a first claim has found that there is one."""
+    line = Line(weights or {})
+    assert (await claimed(installation, line, 1))[1].more
+    return line
+
+
 async def test_a_batch_has_a_part_for_everybody_who_waits(installation: Installation) -> None:
     db, now = installation.clarion.db, installation.clarion.clock.now
     await flood(installation, "loud", 200)
@@ -118,6 +125,24 @@ async def test_urgent_work_is_never_held_back(installation: Installation) -> Non
     assert set(await asyncio.gather(ahead.paused(db, now), ahead.paused(db, now))) == {paused}
 
 
+async def test_as_long_as_there_is_room_for_all_nobody_has_to_take_turns(installation: Installation) -> None:
+    # Given a line that has been, and is gone
+    line = Line({})
+    await flood(installation, "loud", 20)
+    await decide(installation)
+    for room in (10, 50):
+        await claimed(installation, line, room)
+    assert not line.is_crowded(NORMAL)
+
+    # When two come, then there is room for both, and nothing more to come back for
+    await flood(installation, "quiet", 1)
+    await flood(installation, "loud", 1)
+    await decide(installation)
+    taken, claims = await claimed(installation, line, 50)
+    assert taken == {"loud": 1, "quiet": 1}
+    assert not claims.more
+
+
 async def test_who_comes_to_a_provider_is_in_its_next_claim_whatever_waits_there(installation: Installation) -> None:
     # Given a provider at which a tenant has a pile, and a claim of it
     line = Line({})
@@ -148,11 +173,11 @@ async def test_tenants_have_equal_turns_whatever_their_workflows_and_weights_mak
     await flood(installation, "a", 40, "notes")
     await flood(installation, "b", 40)
     await decide(installation)
-    assert (await claimed(installation, Line({}), 20))[0] == {"a": 10, "b": 10}
-    assert (await claimed(installation, Line({"b": 3}), 20))[0] == {"a": 5, "b": 15}
+    assert (await claimed(installation, await crowded(installation), 20))[0] == {"a": 10, "b": 10}
+    assert (await claimed(installation, await crowded(installation, {"b": 3}), 20))[0] == {"a": 5, "b": 15}
 
     # And with room for one, each in its turn
-    line, one_by_one = Line({}), Counter[str]()
+    line, one_by_one = await crowded(installation), Counter[str]()
     for _ in range(12):
         one_by_one += (await claimed(installation, line, 1))[0]
     assert one_by_one == {"a": 6, "b": 6}
@@ -193,7 +218,7 @@ async def test_of_more_shares_with_piles_than_a_look_finds_none_is_left_behind(
     for n in range(10):
         await flood(installation, f"t{n}", 12)
     await decide(installation)
-    line, taken = Line({}), Counter[str]()
+    line, taken = await crowded(installation), Counter[str]()
     for _ in range(20):
         taken += (await claimed(installation, line, 2))[0]
     assert set(taken.values()) <= {3, 4, 5}

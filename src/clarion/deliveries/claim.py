@@ -97,19 +97,10 @@ async def claim(
         if most <= 0:
             more.add(priority)
             continue
-        after = line.after(priority)
-        present, behind = await waiting(tx, provider, priority, after, now)
-        if not present:
-            continue
-        partly = (after, behind) != (START, START)
-        if partly and len(present) > most:  # no account remembers so many: one after another then
-            present, behind = present[:most], present[most - 1]
-        parts = line.turns(priority).parts(present, most)
-        found = await _take(tx, provider, priority, parts, lease, now)
-        took = Counter(row["share"] for row in found)
-        if partly or any(took[s] >= parts.get(s, 0) for s in present):
+        take = _take_by_turns if line.is_crowded(priority) else _take_first
+        found, served[priority] = await take(tx, provider, priority, most, lease, now, line)
+        if served[priority].crowded:
             more.add(priority)
-        served[priority] = Served({share: took[share] for share in present}, behind)
         rows += found
     taken, waited, stale = await _current(tx, rows, lease, now) if rows else ([], [], 0)
     if waited:
@@ -123,14 +114,44 @@ async def claim(
     return Claims(taken, waited, stale, frozenset(more), served)
 
 
-_DUE = (
+_PENDING = (
     "SELECT project AS p, id AS i FROM deliveries WHERE state = 'pending' AND provider = :provider "
-    "AND priority = :priority AND share = {share} AND due_at <= :now ORDER BY due_at LIMIT {part}"
+    "AND priority = :priority "
 )
+_FIRST = _PENDING + "AND due_at <= :now ORDER BY due_at LIMIT :most"
+_DUE = _PENDING + "AND share = {share} AND due_at <= :now ORDER BY due_at LIMIT {part}"
 _ALL_DUE = (
     f"SELECT d.p, d.i FROM unnest(:shares::bigint[], :parts::bigint[]) AS w(share, part) CROSS JOIN LATERAL "  # nosec B608
     f"({_DUE.format(share='w.share', part='w.part')} FOR UPDATE SKIP LOCKED) AS d"
 )
+
+
+async def _take_first(
+    tx: Tx, provider: str, priority: int, most: int, lease: Id, now: int, _line: Line
+) -> tuple[Sequence[Row], Served]:
+    """Puts the lease on all that is due, if it isn't too much; else on the oldest."""
+    found = await tx.fetch(
+        _leasing(_FIRST + tx.skip_locked), provider=provider, priority=priority, now=now, lease=lease, most=most
+    )
+    return found, Served(Counter(row["share"] for row in found), crowded=len(found) >= most)
+
+
+async def _take_by_turns(
+    tx: Tx, provider: str, priority: int, most: int, lease: Id, now: int, line: Line
+) -> tuple[Sequence[Row], Served]:
+    """Puts the lease on what is due of everybody who waits, as much as their turn is."""
+    after = line.after(priority)
+    present, behind = await waiting(tx, provider, priority, after, now)
+    if not present:
+        return [], Served({})
+    partly = (after, behind) != (START, START)
+    if partly and len(present) > most:  # no account remembers so many: one after another then
+        present, behind = present[:most], present[most - 1]
+    parts = line.turns(priority).parts(present, most)
+    found = await _take(tx, provider, priority, parts, lease, now)
+    took = Counter(row["share"] for row in found)
+    crowded = partly or any(took[s] >= parts.get(s, 0) for s in present)
+    return found, Served({share: took[share] for share in present}, behind, crowded)
 
 
 async def _take(tx: Tx, provider: str, priority: int, parts: Mapping[int, int], lease: Id, now: int) -> Sequence[Row]:

@@ -1,7 +1,8 @@
 """The line at a provider: who waits there, and how much of a claim each of them gets.
 
-In each priority tenants take turns, and within a tenant its workflows (`clarion.limits.turns`), whatever came first:
-one message behind a million of somebody else's is in the next claim. Within a share the oldest goes first.
+Where there is room for all that is due nobody has to wait, and nothing is asked. From the first claim on that finds
+more, tenants take turns in each priority, and within a tenant its workflows (`clarion.limits.turns`), whatever came
+first: one message behind a million of somebody else's is in the next claim. Within a share the oldest goes first.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ _SHARES = (
 class Served(NamedTuple):
     """What a claim made of a priority's line."""
 
-    took: dict[int, int]  #: by share, of those that were looked at
-    after: int  #: the share that the next look begins behind
+    took: Mapping[int, int]  #: by share, of those that were looked at
+    after: int = START  #: the share that the next look begins behind
+    crowded: bool = False  #: there may be more
 
 
 class Line:
@@ -43,6 +45,11 @@ class Line:
         self._weights = {number_of(name): weight for name, weight in weights.items()}
         self._turns: dict[int, Turns[int, int]] = {}
         self._after: dict[int, int] = {}
+        self._crowded: set[int] = set()
+
+    def is_crowded(self, priority: int) -> bool:
+        """Whether the last claim left something behind, as far as is known."""
+        return priority in self._crowded
 
     def after(self, priority: int) -> int:
         """Where the next look begins."""
@@ -54,10 +61,11 @@ class Line:
 
     def serve(self, served: Mapping[int, Served]) -> None:
         """Notes what a claim took."""
-        for priority, (took, after) in served.items():
+        for priority, (took, after, crowded) in served.items():
             turns = self._turns.setdefault(priority, self.turns(priority))
             turns.charge(took)
             self._after[priority] = after
+            (self._crowded.add if crowded else self._crowded.discard)(priority)
 
 
 async def waiting(tx: Tx, provider: str, priority: int, after: int, now: int) -> tuple[list[int], int]:
