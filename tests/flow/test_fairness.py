@@ -54,11 +54,10 @@ async def decide(installation: Installation) -> None:
         await decider.decide_due([2, 3])
 
 
-async def claimed(installation: Installation, line: Line, room: int) -> tuple[Counter[str], Claims]:
-    """How many of each tenant's deliveries a claim takes."""
+async def claimed(installation: Installation, line: Line, room: int, later: int = 0) -> tuple[Counter[str], Claims]:
+    """How many of each tenant's deliveries a claim takes, so many ms from now."""
     clarion = installation.clarion
-
-    now = clarion.clock.now()
+    now = clarion.clock.now() + later
     claims = await clarion.db.write(lambda tx: claim(tx, "first", {NORMAL: room}, LEASE, now, clarion.limits, line))
     line.serve(claims.served)
     return Counter(c.tenant or "" for c in claims.taken), claims
@@ -164,6 +163,22 @@ async def test_who_comes_to_a_provider_is_in_its_next_claim_whatever_waits_there
     while (found := (await claimed(installation, line, 16))[0]).total():
         total += found.total()
     assert total == 63
+
+
+async def test_one_look_does_for_the_claims_of_a_moment_and_the_next_one_finds_who_came_between(
+    installation: Installation,
+) -> None:
+    # Given a line, who is in it, and somebody who comes then
+    await flood(installation, "loud", 60)
+    await decide(installation)
+    line = await crowded(installation)
+    await claimed(installation, line, 4)
+    await flood(installation, "quiet", 1)
+    await decide(installation)
+
+    # When claims follow at once, then they take of those who are known, and the next look finds the other
+    assert (await claimed(installation, line, 4))[0] == {"loud": 4}
+    assert (await claimed(installation, line, 4, later=lines.KNOWN + 60_000))[0] == {"loud": 3, "quiet": 1}
 
 
 async def test_tenants_have_equal_turns_whatever_their_workflows_and_weights_make_them_unequal(

@@ -140,8 +140,10 @@ async def _take_by_turns(
     tx: Tx, provider: str, priority: int, most: int, lease: Id, now: int, line: Line
 ) -> tuple[Sequence[Row], Served]:
     """Puts the lease on what is due of everybody who waits, as much as their turn is."""
-    after = line.after(priority)
-    present, behind = await waiting(tx, provider, priority, after, now)
+    after = behind = line.after(priority)
+    present, looked_at = line.known(priority, now)
+    if not present:
+        present, behind = await waiting(tx, provider, priority, after, now)
     if not present:
         return [], Served({})
     partly = (after, behind) != (START, START)
@@ -150,8 +152,9 @@ async def _take_by_turns(
     parts = line.turns(priority).parts(present, most)
     found = await _take(tx, provider, priority, parts, lease, now)
     took = Counter(row["share"] for row in found)
-    crowded = partly or any(took[s] >= parts.get(s, 0) for s in present)
-    return found, Served({share: took[share] for share in present}, behind, crowded)
+    rest = [s for s in present if took[s] >= parts.get(s, 0)]
+    known = () if partly else rest
+    return found, Served({s: took[s] for s in present}, behind, partly or bool(rest), known, looked_at)
 
 
 async def _take(tx: Tx, provider: str, priority: int, parts: Mapping[int, int], lease: Id, now: int) -> Sequence[Row]:
