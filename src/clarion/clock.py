@@ -77,7 +77,10 @@ class SteadyClock:
     def world(self) -> int:
         """What others call now, who check what is signed: never ahead of the reference."""
         tick = self._ticks()
-        return min(self._pace.at(tick), self._reference.at(tick))
+        base, since, ns = self._pace
+        reference, heard, _ = self._reference
+        own, others = base + (tick - since) // ns, reference + (tick - heard) // _NS
+        return own if own < others else others
 
     def lead(self) -> int:
         """How far it is ahead of its reference (ms); below 0: behind."""

@@ -43,6 +43,8 @@ FLUSH: Final = 30.0
 MOST_FILES, KEPT_FILES = 65_536, 64
 
 
+#: Of a connection that waits; the next request has a list of its own.
+_NO_HEADERS: Final[list[tuple[bytes, bytes]]] = []
 #: What a connection has yet to do. Plain numbers: members of an Enum cost every request a microsecond or two.
 NOTHING, HEAD, BODY, END = range(4)
 
@@ -156,7 +158,7 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self._raw = transport
         self.transport = _Line(transport, self)
-        self.address = _network(self.client[0] if self.client else "")
+        self.address = sys.intern(_network(self.client[0] if self.client else ""))
         self.gate.watch(self)
         self.until = self.gate.now + PATIENCE
         if len(self.connections) > self.gate.most and not self.gate.make_room(len(self.connections)):
@@ -234,7 +236,7 @@ class Connection(HttpToolsProtocol):
         if self.owes == NOTHING and self.cycle.response_complete:
             self.cycle = None
             self.scope = None  # type: ignore[assignment]  # as before the first request
-            self.headers = []
+            self.headers, self.url = _NO_HEADERS, b""
 
     def handle_websocket_upgrade(self) -> None:
         self.gate.forget(self)

@@ -56,18 +56,26 @@ class Streams:
         self._most = most
         self._open: Counter[str] = Counter()
 
-    @contextmanager
-    def one(self, of: str) -> Generator[None]:
-        """Counts a stream while it is open. Raises TooManyStreams."""
+    def begin(self, of: str) -> None:
+        """Counts a stream until its `end`. Raises TooManyStreams."""
         if self._open[of] >= self._most:
             raise TooManyStreams(self._most)
         self._open[of] += 1
+
+    def end(self, of: str) -> None:
+        """It is closed."""
+        self._open[of] -= 1
+        if not self._open[of]:
+            del self._open[of]
+
+    @contextmanager
+    def one(self, of: str) -> Generator[None]:
+        """Counts a stream while it is open. Raises TooManyStreams."""
+        self.begin(of)
         try:
             yield
         finally:
-            self._open[of] -= 1
-            if not self._open[of]:
-                del self._open[of]
+            self.end(of)
 
 
 class _Counted(StreamingResponse):
@@ -77,8 +85,11 @@ class _Counted(StreamingResponse):
     token: str
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self.streams.one(self.token):
+        self.streams.begin(self.token)  # not by `one`: of ten thousand streams each byte counts
+        try:
             await super().__call__(scope, receive, send)
+        finally:
+            self.streams.end(self.token)
 
 
 @router.get("/v1/inbox/stream", response_class=StreamingResponse)
