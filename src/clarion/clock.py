@@ -80,7 +80,7 @@ class SteadyClock:
         base, since, ns = self._pace
         reference, heard, _ = self._reference
         own, others = base + (tick - since) // ns, reference + (tick - heard) // _NS
-        return own if own < others else others
+        return min(others, own)
 
     def lead(self) -> int:
         """How far it is ahead of its reference (ms); below 0: behind."""
