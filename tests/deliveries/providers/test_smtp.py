@@ -1,4 +1,4 @@
-"""SMTP against real servers: plain ones that break off as told, and aiosmtpd with STARTTLS and AUTH."""
+"""SMTP against real servers: plain ones that break off as told, and aiosmtpd."""
 
 from __future__ import annotations
 
@@ -6,61 +6,21 @@ import asyncio
 import email
 import email.policy
 import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from clarion.deliveries.carry import deliver
-from clarion.deliveries.interface import ProviderConfig, Services
 from clarion.deliveries.lease import NOT_OURS, send_under
-from clarion.deliveries.providers import build
-from clarion.deliveries.providers.smtp import CONNECTIONS, MESSAGES_PER_CONNECTION, Phase, Reply, Smtp, meaning
-from clarion.model.delivery import Attachment, Message, Outcome
-from clarion.model.errors import Misconfigured
+from clarion.deliveries.providers.smtp import CONNECTIONS, MESSAGES_PER_CONNECTION, Phase, Reply, meaning
+from clarion.model.delivery import Attachment, Outcome
 from clarion.model.ids import DELIVERY, Id, show
-from clarion.model.words import Channel, OutcomeKind
+from clarion.model.words import OutcomeKind
 from tests.deliveries.messages import NOW, message
+from tests.deliveries.providers.mailing import one, opened, sent, smtp
 from tests.deliveries.providers.smtp_server import PlainServer
-from tests.deliveries.tcp import certificates, deaf_port, free_port
+from tests.deliveries.tcp import deaf_port, free_port
 from tests.smtp_sink import SmtpSink
-
-SENDER = "Example <no-reply@example.com>"
-SERVICES = Services(extra_ca=certificates().authority)
-
-
-def smtp(port: int, /, **config: Any) -> Smtp:
-    plain = {"host": "127.0.0.1", "port": port, "tls": "none", "from": SENDER}
-    made = build(ProviderConfig(name="mail", kind="smtp", channel=Channel.EMAIL, config={**plain, **config}), SERVICES)
-    assert isinstance(made, Smtp)
-    return made
-
-
-@asynccontextmanager
-async def opened(port: int, /, **config: Any) -> AsyncIterator[Smtp]:
-    provider = smtp(port, **config)
-    try:
-        yield provider
-    finally:
-        await provider.aclose()
-
-
-async def sent(provider: Smtp, messages: Sequence[Message]) -> list[Outcome]:
-    reported: dict[Id, Outcome] = {}
-
-    def report(delivery: Id, outcome: Outcome) -> None:
-        assert delivery not in reported, "reported twice"
-        reported[delivery] = outcome
-
-    await deliver(provider, messages, NOW, report)
-    return [reported[m.delivery_id] for m in messages]
-
-
-async def one(provider: Smtp, **fields: Any) -> Outcome:
-    (outcome,) = await sent(provider, [message(**fields)])
-    return outcome
 
 
 async def against(server: PlainServer, **fields: Any) -> Outcome:
@@ -298,6 +258,18 @@ async def test_cancelled_in_the_middle_a_connection_is_not_used_again() -> None:
     assert [to for to, _ in server.mails] == ["ada2@example.com"]
 
 
+async def test_when_a_lease_ends_between_two_mails_of_a_connection_the_second_stays() -> None:
+    with SmtpSink() as sink:
+        # Given a lease that ends when fifty have arrived
+        send_under(lambda: len(sink.mails) < 50)
+        async with opened(sink.port) as provider:
+            outcomes = await sent(provider, [message(n) for n in range(200)])
+        # Then those that were on their way have arrived, and nobody says of the others that we tried them
+        assert 50 <= len(sink.mails) <= 50 + CONNECTIONS
+        assert outcomes.count(NOT_OURS) == 200 - len(sink.mails)
+        assert sum(outcome.accepted for outcome in outcomes) == len(sink.mails)
+
+
 # --- what replies mean ---
 
 
@@ -448,121 +420,3 @@ async def test_a_server_that_takes_no_connection_is_transient(monkeypatch: pytes
     with deaf_port() as port:
         outcomes = await sent(smtp(port), [message(n) for n in range(50)])
     assert {(outcome.kind, outcome.code) for outcome in outcomes} == {(OutcomeKind.TRANSIENT, "connect_timeout")}
-
-
-# --- TLS and authentication ---
-
-
-def check_password(server: object, session: object, envelope: object, mechanism: str, data: object) -> AuthResult:
-    good = data == LoginPassword(b"clarion", b"correct horse")
-    return AuthResult(success=good, handled=False)
-
-
-LOGIN = {"username": "clarion", "password": "correct horse"}
-
-
-async def test_mail_goes_over_starttls_with_a_login() -> None:
-    with SmtpSink(
-        tls_context=certificates().server, require_starttls=True, authenticator=check_password, auth_required=True
-    ) as sink:
-        async with opened(sink.port, host="localhost", tls="starttls", **LOGIN) as provider:
-            outcomes = await sent(
-                provider,
-                [message(n, parts={"subject": "Füße", "text": "Grüße", "html": "<p>Grüße</p>"}) for n in range(30)],
-            )
-            assert all(outcome.accepted for outcome in outcomes)
-            mails = await sink.received(30)
-    assert mails[0].message["Subject"] == "Füße"
-    assert mails[0].message["List-Unsubscribe"] is None
-    body = mails[0].message.get_body(("plain",))
-    assert body is not None
-    assert body.get_content() == "Grüße"
-
-
-async def test_mail_goes_over_implicit_tls() -> None:
-    server = PlainServer()
-    async with server.running(certificates().server), opened(server.port, host="localhost", tls="tls") as provider:
-        outcomes = await sent(
-            provider, [message(1), message(2, parts={"subject": "long", "text": "0123456789\n" * 400_000})]
-        )
-    assert all(outcome.accepted for outcome in outcomes)
-    assert len(server.mails) == 2
-
-
-async def test_a_wrong_password_is_our_own_fault_and_never_told() -> None:
-    with SmtpSink(tls_context=certificates().server, authenticator=check_password, auth_required=True) as sink:
-        wrong = {"username": "clarion", "password": "battery staple"}
-        async with opened(sink.port, host="localhost", tls="starttls", **wrong) as provider:
-            outcomes = await sent(provider, [message(n) for n in range(40)])
-    assert {(outcome.kind, outcome.code) for outcome in outcomes} == {(OutcomeKind.MISCONFIGURED, "535")}
-    assert "battery" not in repr(outcomes)
-
-
-async def test_a_server_without_starttls_gets_neither_password_nor_mail() -> None:
-    server = PlainServer()
-    async with server.running(), opened(server.port, tls="starttls", **LOGIN) as provider:
-        outcome = await one(provider)
-    assert (outcome.kind, outcome.code) == (OutcomeKind.MISCONFIGURED, "starttls_missing")
-    assert [line[:4] for line in server.commands] == ["EHLO"]
-
-
-async def test_a_server_without_a_way_to_log_in_is_our_own_fault() -> None:
-    server = PlainServer()
-    async with server.running(), opened(server.port, **LOGIN) as provider:
-        outcome = await one(provider)
-    assert (outcome.kind, outcome.code) == (OutcomeKind.MISCONFIGURED, "auth_missing")
-
-
-@pytest.mark.parametrize("tls", ["tls", "starttls"])
-async def test_a_certificate_that_is_not_trusted_ends_it_before_the_password(tls: str) -> None:
-    config = {"host": "localhost", "tls": tls, "from": SENDER, **LOGIN}
-    server = PlainServer()
-    with SmtpSink(tls_context=certificates().server) as sink:
-        async with server.running(certificates().server):
-            port = sink.port if tls == "starttls" else server.port
-            stranger = build(
-                ProviderConfig(name="mail", kind="smtp", channel=Channel.EMAIL, config={**config, "port": port})
-            )
-            assert isinstance(stranger, Smtp)
-            outcome = await one(stranger)
-    assert (outcome.kind, outcome.code) == (OutcomeKind.TRANSIENT, "tls")
-    assert not server.commands
-
-
-# --- settings ---
-
-
-@pytest.mark.parametrize(
-    "config,says",
-    [
-        ({"hots": "x"}, "no config key 'hots'; it has host, from, port, tls, username, password"),
-        ({"from": "nobody"}, "from isn't an address"),
-        ({"tls": "ssl"}, "config.tls"),
-        ({"port": "many"}, "config.port"),
-        ({"username": "u"}, "go together"),
-        ({"password": "env:NOT_SET"}, "environment variable NOT_SET"),
-    ],
-)
-def test_wrong_settings_say_what_is_wrong(config: dict[str, Any], says: str) -> None:
-    with pytest.raises(Misconfigured, match=re.escape(says)) as caught:
-        smtp(25, **config)
-    assert "provider 'mail'" in str(caught.value)
-
-
-def test_the_port_follows_from_tls() -> None:
-    provider = build(ProviderConfig(name="m", kind="smtp", channel=Channel.EMAIL, config={"host": "h", "from": SENDER}))
-    assert isinstance(provider, Smtp)
-    assert provider._settings.port is None
-    assert provider._settings.tls == "starttls"
-
-
-async def test_when_a_lease_ends_between_two_mails_of_a_connection_the_second_stays() -> None:
-    with SmtpSink() as sink:
-        # Given a lease that ends when fifty have arrived
-        send_under(lambda: len(sink.mails) < 50)
-        async with opened(sink.port) as provider:
-            outcomes = await sent(provider, [message(n) for n in range(200)])
-        # Then those that were on their way have arrived, and nobody says of the others that we tried them
-        assert 50 <= len(sink.mails) <= 50 + CONNECTIONS
-        assert outcomes.count(NOT_OURS) == 200 - len(sink.mails)
-        assert sum(outcome.accepted for outcome in outcomes) == len(sink.mails)
