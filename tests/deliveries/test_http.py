@@ -15,17 +15,10 @@ from clarion.deliveries.lease import NOT_OURS, send_under
 from clarion.model.delivery import Outcome
 from clarion.model.words import OutcomeKind
 from clarion.security.outbound import Destination, OutboundGuard
-from tests.deliveries.http2 import Http2Server
+from tests.deliveries.calling import answer, outcome
 from tests.deliveries.tcp import Handler, certificates, deaf_port, free_port, listening
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[HttpClient]:
-    made = HttpClient(SystemClock(), extra_ca=certificates().authority)
-    yield made
-    await made.aclose()
 
 
 @pytest.fixture
@@ -38,18 +31,6 @@ async def hasty() -> AsyncIterator[HttpClient]:
 
 def post(url: str, *, timeout: int = 10_000, guard: Guard | None = None, **headers: str) -> HttpRequest:
     return HttpRequest(url=url, body=b'{"hello": 1}', headers=headers, timeout=timeout, guard=guard)
-
-
-async def outcome(client: HttpClient, request: HttpRequest) -> tuple[OutcomeKind, str | None]:
-    answer = await client.call(request)
-    assert isinstance(answer, Outcome), answer
-    return answer.kind, answer.code
-
-
-async def answer(client: HttpClient, request: HttpRequest) -> HttpResponse:
-    answered = await client.call(request)
-    assert isinstance(answered, HttpResponse), answered
-    return answered
 
 
 async def read_request(reader: asyncio.StreamReader) -> bytes:
@@ -144,6 +125,19 @@ async def test_a_header_cannot_be_injected(client: HttpClient, value: str) -> No
     assert isinstance(answered, Outcome)
     assert (answered.kind, answered.code) == (OutcomeKind.REFUSED, "invalid_request")
     assert value not in repr(answered)
+
+
+async def test_under_a_lease_that_has_run_out_nothing_leaves(client: HttpClient) -> None:
+    heard = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await read_request(reader))
+        writer.write(OK)
+
+    async with listening(handler) as port:
+        send_under(lambda: False)
+        assert await client.call(post(f"http://127.0.0.1:{port}/")) is NOT_OURS
+        assert heard == []
 
 
 # --- sent, and no complete answer: uncertain ---
@@ -473,45 +467,3 @@ def test_requests_and_answers_do_not_show_what_they_carry() -> None:
     response = HttpResponse(status=200, body=b"ada@example.com")
     assert "token" not in repr(request) + str(request)
     assert "ada@" not in repr(response) + str(response)
-
-
-# --- HTTP/2 ---
-
-
-async def test_over_http2_many_requests_share_one_connection(client: HttpClient) -> None:
-    async with Http2Server().listening(tls=True) as server:
-        urls = [f"{server.url}/{number}" for number in range(200)]
-        calls = [client.call(HttpRequest(url=url, body=b"{}", http2=True)) for url in urls]
-        answers = await asyncio.gather(*calls)
-    assert {answered.status for answered in answers if isinstance(answered, HttpResponse)} == {200}
-    assert (server.connections, len(server.requests)) == (1, 200)
-
-
-async def test_in_clear_http2_is_spoken_from_the_first_byte(client: HttpClient) -> None:
-    async with Http2Server().listening(tls=False) as server:
-        answered = await answer(client, HttpRequest(url=server.url, body=b"{}", http2=True))
-    assert (answered.status, server.requests[0].body) == (200, b"{}")
-
-
-async def test_an_http2_server_that_is_gone_has_got_nothing(client: HttpClient) -> None:
-    gone = HttpRequest(url=f"https://127.0.0.1:{free_port()}/", body=b"{}", http2=True)
-    assert await outcome(client, gone) == (OutcomeKind.TRANSIENT, "connect_refused")
-
-
-async def test_an_http2_stream_that_ends_without_an_answer_is_uncertain(client: HttpClient) -> None:
-    async with Http2Server(lambda request: None).listening(tls=True) as server:
-        lost = HttpRequest(url=server.url, body=b"{}", http2=True)
-        assert await outcome(client, lost) == (OutcomeKind.UNCERTAIN, "no_answer")
-
-
-async def test_under_a_lease_that_has_run_out_nothing_leaves(client: HttpClient) -> None:
-    heard = []
-
-    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard.append(await read_request(reader))
-        writer.write(OK)
-
-    async with listening(handler) as port:
-        send_under(lambda: False)
-        assert await client.call(post(f"http://127.0.0.1:{port}/")) is NOT_OURS
-        assert heard == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from uuid import UUID
 import jwt
 import pytest
 
-from clarion.clock import HOUR, MINUTE, SECOND, SystemClock
+from clarion.clock import HOUR, MINUTE, SECOND
 from clarion.deliveries.http import HttpClient
 from clarion.deliveries.interface import HttpRequest, HttpResponse, ProviderConfig, Services
 from clarion.deliveries.providers import build
@@ -23,7 +22,6 @@ from clarion.testing.providers import StubHttp, outcomes_of, services
 from tests.deliveries.http2 import Answer, Http2Server, Request
 from tests.deliveries.messages import NOW
 from tests.deliveries.providers.push_accounts import APNS_TOKEN, google_key, p8, p256_key, to_iphone
-from tests.deliveries.tcp import certificates
 
 START = (NOW // SLOT) * SLOT + YOUNGEST  # of a slot
 
@@ -43,13 +41,6 @@ def refused(status: int, reason: str, **more: object) -> HttpResponse:
 
 
 # --- over HTTP/2 ---
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[HttpClient]:
-    made = HttpClient(SystemClock(), extra_ca=certificates().authority)
-    yield made
-    await made.aclose()
 
 
 @pytest.mark.parametrize("tls", [True, False], ids=["tls", "clear"])
