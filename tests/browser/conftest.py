@@ -1,4 +1,4 @@
-"""A real Chromium for the tests in this folder, one a worker, and a fresh page a test.
+"""A real Chromium for the tests in this folder, one a worker, a fresh page a test, and the dashboard on it.
 
 The installed browser is used (`CLARION_TEST_CHROMIUM`, else a usual name on the path), never a downloaded one.
 """
@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
+from tests.acceptance.server import Server
+from tests.browser.desk import Desk, started
 from tests.conftest import missing
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -70,3 +72,18 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     yield opened
     await context.close()
     assert not errors
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests of a file; each has its own people."""
+    with started(tmp_path_factory.mktemp("dashboard")) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def desk(page: Page, server: Server) -> AsyncIterator[Desk]:
+    """A dashboard before signing in. Whatever its console complains of fails the test."""
+    opened = Desk(page, server)
+    yield opened
+    assert opened.errors == []

@@ -5,82 +5,19 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import pytest
-import pytest_asyncio
-from playwright.async_api import ConsoleMessage, Page, Request, expect
+from playwright.async_api import Page, Request, expect
 
-from clarion.workflows.samples import copy_samples
-from tests.acceptance.server import KEY, Server
-
-PLACES = ("overview", "notifications", "events", "outbox", "workflows", "recipients")
+from tests.acceptance.server import KEY
+from tests.browser.desk import Desk, started
 
 # What an e-mail might try. The frame around it has no origin and runs nothing.
 HOSTILE = (
     '<h1 style="color: rgb(1, 2, 3)">Hello {{ event.data.name }}</h1><svg onload="top.ran = 1"></svg>'
     '<link rel="stylesheet" href="https://elsewhere.example/style.css"><script>top.ran = 1</script>'
 )
-
-
-class Desk:
-    """A page of the dashboard, and what its console and its requests said."""
-
-    def __init__(self, page: Page, server: Server) -> None:
-        self.page, self.server = page, server
-        self.errors: list[str] = []
-        self.requests: list[str] = []
-        page.on("console", self._hear)
-        page.on("request", lambda request: self.requests.append(request.url))
-
-    def _hear(self, message: ConsoleMessage) -> None:
-        # An answer of 401, 403 or 404 is one that these tests ask for; all else is a fault, a broken policy above all.
-        if message.type in {"error", "warning"} and "Failed to load resource" not in message.text:
-            self.errors.append(message.text)
-
-    async def open(self, place: str = "") -> None:
-        await self.page.goto(f"http://127.0.0.1:{self.server.port}/dashboard{place}")
-
-    async def sign_in(self, place: str = "", key: str = KEY) -> None:
-        await self.open(place)
-        await self.page.get_by_label("API key").fill(key)
-        await self.page.get_by_role("button", name="Sign in").click()
-        await expect(self.page.get_by_role("navigation", name="Main")).to_be_visible()
-
-    def send(self, event_type: str, data: dict[str, Any], *recipients: Any, **more: Any) -> str:
-        body = {"type": event_type, "data": data, "recipients": recipients, **more}
-        answer = self.server.call("POST", "/v1/events", body)
-        assert answer.status == 202, answer
-        event: str = answer.body["id"]
-        return event
-
-    def key_of(self, role: str) -> dict[str, str]:
-        made: dict[str, str] = self.server.call("POST", "/v1/keys", {"role": role}).body
-        return made
-
-
-def started(folder: Path) -> Server:
-    server = Server(folder, {})
-    copy_samples(folder / "workflows")
-    return server
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all of these tests; each has its own people."""
-    with started(tmp_path_factory.mktemp("dashboard")) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def desk(page: Page, server: Server) -> AsyncIterator[Desk]:
-    """A dashboard before signing in. Whatever its console complains of fails the test."""
-    opened = Desk(page, server)
-    yield opened
-    assert opened.errors == []
 
 
 async def test_the_root_leads_to_a_page_that_refuses_a_wrong_key(desk: Desk) -> None:
@@ -433,84 +370,3 @@ async def test_a_server_that_goes_away_is_said_to_and_found_again(page: Page, tm
         await expect(page.get_by_role("heading", name="Send the first event")).to_be_visible()
         server.start()
         await expect(page.get_by_text("The server doesn't answer")).to_have_count(0, timeout=20_000)
-
-
-async def test_a_keyboard_is_enough(desk: Desk) -> None:
-    page = desk.page
-    event = desk.send("user.signed_up", {"name": "K"}, "keyboard")
-    await desk.open()
-    await expect(page.get_by_label("API key")).to_be_focused()
-    await page.keyboard.type(KEY)
-    await page.keyboard.press("Enter")
-    await expect(page.get_by_role("navigation", name="Main")).to_be_visible()
-
-    await page.keyboard.press("/")
-    await page.keyboard.type(event)
-    await page.keyboard.press("Enter")
-    await expect(page.get_by_role("heading", name="user.signed_up")).to_be_visible()
-    await page.get_by_role("link", name="keyboard Welcome").focus()
-    await page.keyboard.press("Enter")
-    # Readers of the screen are told where the step led
-    await expect(page.get_by_role("heading", name="keyboard was told in the app.")).to_be_focused()
-    await page.get_by_role("link", name="Outbox").focus()
-    await page.keyboard.press("Enter")
-    await expect(page.get_by_role("heading", name="Outbox", exact=True)).to_be_focused()
-
-
-@pytest.mark.parametrize("width", [320, 390, 820, 1440])
-async def test_every_place_fits_the_window(desk: Desk, width: int) -> None:
-    page = desk.page
-    person = {"id": f"fits-{'x' * 60}", "email": f"{'x' * 50}@example.com"}
-    event = desk.send("comment.created", {"author": "G" * 60, "comment_id": width}, person)
-    await page.set_viewport_size({"width": width, "height": 844})
-    await desk.sign_in(f"#/events/{event}")
-    await page.get_by_role("link", name="Replies to your comments").click(timeout=15_000)
-    await expect(page.locator(".story")).to_be_visible()
-    notification = page.url.rpartition("/")[2]
-    things = (
-        f"events/{event}",
-        f"notifications/{notification}",
-        "workflows/comment_reply",
-        f"recipients/{person['id']}",
-    )
-    for place in (*PLACES, *things):
-        await page.evaluate("place => { location.hash = `#/${place}` }", place)
-        await expect(page.locator("main h1")).to_be_visible()
-        await expect(page.locator("main .loading")).to_have_count(0, timeout=15_000)
-        too_wide = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert too_wide <= 0, place
-
-
-# Text on what is behind it: AA asks for 4.5 to 1.
-PAIRS = [
-    *((text, ground) for text in ("ink", "soft") for ground in ("paper", "surface", "sunken")),
-    *(("accent", ground) for ground in ("paper", "surface", "accent-wash")),
-    *((tone, f"{tone}-wash") for tone in ("good", "busy", "wait", "off", "bad")),
-    *((tone, "surface") for tone in ("good", "wait", "bad")),
-]
-
-COLOUR = """name => {
-    const probe = document.body.appendChild(document.createElement("i"));
-    probe.style.setProperty("color", `var(--${name})`);
-    const colour = getComputedStyle(probe).color;
-    probe.remove();
-    return colour.match(/[0-9.]+/g).slice(0, 3).map(Number);
-}"""
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_text_stands_out_in_light_and_in_dark(desk: Desk, scheme: str) -> None:
-    await desk.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-    await desk.open()
-    for text, ground in PAIRS:
-        light, dark = sorted(
-            [luminance(await desk.page.evaluate(COLOUR, name)) for name in (text, ground)], reverse=True
-        )
-        assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ground)
-
-
-def luminance(colour: list[float]) -> float:
-    """Relative luminance as WCAG defines it."""
-    parts = [c / 255 for c in colour]
-    red, green, blue = (p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
