@@ -21,7 +21,8 @@ import redis
 from clarion.storage import Database, open_database
 from clarion.storage.schema import migrate
 from tests.databases import Databases
-from tests.servers import Keeper, Name, NotHere, PgBouncer, RabbitMQ, RunFolder, shared_url
+from tests.keeper import Keeper, Name, shared_url
+from tests.servers import NotHere, PgBouncer, RabbitMQ, RunFolder
 from tests.smtp_sink import SmtpSink
 
 _KEEPER = pytest.StashKey[Keeper]()

@@ -112,7 +112,7 @@ def test_a_server_that_does_not_start_shows_why(folder: Path) -> None:
 
 OWNER = """
 import sys, time
-from tests.servers import Keeper, shared_url
+from tests.keeper import Keeper, shared_url
 keeper = Keeper()
 print(shared_url("postgres"), shared_url("redis"), keeper._run.path, flush=True)
 print(*(server.process.pid for server in keeper._servers.values()), flush=True)
