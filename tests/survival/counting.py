@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import defaultdict
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from email.message import Message
+from typing import Any
 
 from tests.acceptance.server import Answer, Server
+from tests.survival.answering import Answering
 
 CAP = 3  #: messages an hour to the one who is told everything
 
@@ -35,49 +35,21 @@ steps: [{{ channel: webhook, body: "capped {{{{ event.data.n }}}}" }}]
 }
 
 
-class Sink:
+class Sink(Answering):
     """A webhook endpoint. `got`: the ids (`webhook-id`) under which each text came to each recipient, in order."""
 
     TAKES = 0.1  #: s until it answers: so something is in flight at any moment
 
     def __init__(self) -> None:
+        super().__init__()
         self.got: dict[str, list[str]] = defaultdict(list)
-        self._lock = threading.Lock()
-        sink = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                data = json.loads(self.rfile.read(int(self.headers["content-length"])))["data"]
-                with sink._lock:
-                    sink.got[f"{data['parts']['body']} {data['recipient']}"].append(self.headers["webhook-id"])
-                time.sleep(Sink.TAKES)
-                self.send_response(204)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        class Quiet(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 128
-
-            def handle_error(self, *_: object) -> None:
-                """Who is killed while it waits for an answer doesn't hear it."""
-
-        self._server = Quiet(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def answer(self, data: Any, headers: Message) -> bytes:
+        told = data["data"]
+        with self._lock:
+            self.got[f"{told['parts']['body']} {told['recipient']}"].append(headers["webhook-id"])
+        time.sleep(self.TAKES)
+        return b""
 
     def settings(self) -> str:
         """The provider that sends here."""
@@ -89,7 +61,7 @@ class Sink:
 
     def register(self, server: Server) -> None:
         """Has everybody whom the producer speaks of reached here."""
-        contact = {"channel": "webhook", "kind": "url", "value": f"http://127.0.0.1:{self._server.server_port}/hook"}
+        contact = {"channel": "webhook", "kind": "url", "value": f"{self.url}/hook"}
         for who in [EVERYTHING, *(f"r{n}" for n in range(PEOPLE))]:
             assert server.call("POST", f"/v1/recipients/{who}/contacts", contact).status == 201
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.message import Message
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
 from tests.acceptance.server import Server, eventually
 from tests.engine.cluster import Cluster
+from tests.survival.answering import Answering
 from tests.survival.conftest import Stores
 
 PEOPLE = 5_000  #: whom a broadcast tells
@@ -32,59 +31,26 @@ WORKFLOWS = {
 }
 
 
-class Slow:
+class Slow(Answering):
     """A provider's side that takes so many seconds for each answer; `came`: when each subject's first message came."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.takes = 0.3
         self.came: dict[str, float] = {}
         self.count = 0
-        self._lock = threading.Lock()
-        slow = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                slow.note(json.loads(self.rfile.read(int(self.headers["content-length"])))["Subject"])
-                time.sleep(slow.takes)
-                body = b'{"ErrorCode": 0, "MessageID": "1"}'
-                self.send_response(200)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        class Quiet(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 256
-
-            def handle_error(self, *_: object) -> None:
-                """Whoever is killed at the end doesn't hear the answer."""
-
-        self._server = Quiet(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-
-    def note(self, subject: str) -> None:
+    def answer(self, data: Any, headers: Message) -> bytes:
         with self._lock:
-            self.came.setdefault(subject, time.monotonic())
+            self.came.setdefault(data["Subject"], time.monotonic())
             self.count += 1
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        time.sleep(self.takes)
+        return b'{"ErrorCode": 0, "MessageID": "1"}'
 
     def settings(self, more: str = "") -> str:
         return (
             '[[providers]]\nname = "mail"\nkind = "postmark"\nchannel = "email"\n'
-            f'base_url = "http://127.0.0.1:{self._server.server_port}"\n{more}'
+            f'base_url = "{self.url}"\n{more}'
             'config = { api_key = "key", from = "news@example.com" }\n'
         )
 
