@@ -15,10 +15,10 @@ LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --genera
 	--no-header --no-emit-index-url --no-emit-find-links --quiet $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-survival check format bench bench-quick bench-soak docs lock clean
+.PHONY: help run test test-survival test-long check format bench bench-quick bench-soak docs lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/installed ## Start Clarion on 127.0.0.1:8000, its database in this folder (Ctrl-C stops it)
 	@exec $(BIN)/clarion serve $(SERVE)
@@ -28,6 +28,8 @@ test: $(VENV)/installed-dev ## Run the tests (all but test-survival), on servers
 
 test-survival: $(VENV)/installed-dev ## Break everything under an installation of many processes, for some minutes
 	$(BIN)/pytest -m survival $(ARGS)
+
+test-long: test-survival ## All that takes longer than `make test`: test-survival
 
 check: $(VENV)/installed-dev ## Check style, types, import rules and security
 	$(BIN)/ruff check .
