@@ -363,7 +363,7 @@ class Clarion:
             celery, lambda job: app.queue_of(job, channels.get(job.provider or ""), own), self.clock.now
         )
         if part == "serve":
-            return engines.ApiEngine(announcer, self.catalogue.refresh)
+            return engines.ApiEngine(self.workers, announcer, self.catalogue.refresh)
         layers = self._layers()
         if part == "scheduler":
             return engines.SchedulerEngine(

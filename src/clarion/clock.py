@@ -87,6 +87,11 @@ class SteadyClock:
         tick = self._ticks()
         return self._pace.at(tick) - self._reference.at(tick)
 
+    @property
+    def doubts(self) -> bool:
+        """Whether it waits for its reference to stay where it has leapt to."""
+        return self._doubted_since is not None
+
     def set(self, to: int, tick: int) -> None:
         """Begins anew: it was `to` (ms) at `tick`."""
         self._pace = self._reference = _Pace(to, tick)

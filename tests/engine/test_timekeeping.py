@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from typing import Self
 
 import pytest
 
-from clarion.clock import DAY, HOUR, MINUTE, SECOND, SteadyClock, monotonic, ticks
+from clarion.clock import DAY, HOUR, MINUTE, SECOND, SteadyClock, monotonic, randomness, ticks
 from clarion.engine import timekeeping
 from clarion.engine.timekeeping import Look, Timekeeper
 from clarion.ledger.facts import ProviderDemoted
-from clarion.storage import Database
+from clarion.storage import Database, tables
 from tests.clocks import AheadClock
 
 
@@ -84,6 +86,70 @@ async def test_who_starts_far_from_what_is_stored_drops_nothing_old_for_a_day(
     # And a day later it does
     passed = monotonic()
     monkeypatch.setattr(timekeeping, "monotonic", lambda: passed + 2 * DAY / SECOND)
+    assert keeper.settled
+
+
+class Other:
+    """Another process of the installation, at work: its heartbeats say what time it goes by."""
+
+    def __init__(self, database: Database, ahead: int) -> None:
+        self._database, self._id, self.ahead = database, randomness(16), ahead
+        self._beating: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        now = AheadClock(self.ahead).now()
+        row = (self._id, "worker", now, now)
+        await self._database.write(
+            lambda tx: tx.insert(tables.workers, ("id", "kind", "started_at", "heartbeat_at"), [row])
+        )
+        self._beating = asyncio.create_task(self._beat())
+        return self
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(0.2)
+            await self.say(AheadClock(self.ahead).now())
+
+    async def say(self, now: int) -> None:
+        await self._database.write(
+            lambda tx: tx.run("UPDATE workers SET heartbeat_at = :now WHERE id = :id", now=now, id=self._id)
+        )
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._beating is not None
+        self._beating.cancel()
+        await asyncio.gather(self._beating, return_exceptions=True)
+
+
+@pytest.mark.parametrize("ahead", [-DAY, -HOUR, 3 * HOUR])
+async def test_who_starts_while_the_others_wait_out_a_step_waits_with_them_and_goes_on_with_them(
+    database: Database, ahead: int
+) -> None:
+    if database.dialect == "sqlite":
+        pytest.skip("there are no others")
+    async with Other(database, ahead) as other:
+        # Given a database whose clock has leapt, and processes that go on by the time from before
+        keeper = await Timekeeper.begin(database, None)
+        # Then who starts goes by the same, and doubts the clock as they do
+        assert now_of(keeper) == pytest.approx(AheadClock(ahead).now(), abs=2 * SECOND)
+        await keeper.follow()
+        assert now_of(keeper) == pytest.approx(AheadClock(ahead).now(), abs=2 * SECOND)
+        assert not keeper.settled
+        # And when they follow the clock, so does it
+        other.ahead = 0
+        await asyncio.sleep(0.5)
+        await keeper.follow()
+        assert now_of(keeper) == pytest.approx(AheadClock().now(), abs=2 * SECOND)
+
+
+async def test_the_last_word_of_somebody_who_is_gone_is_no_time_to_go_by(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timekeeping, "HEAR", 0.4)
+    async with Other(database, -HOUR):
+        pass
+    keeper = await Timekeeper.begin(database, None)
+    assert now_of(keeper) == pytest.approx(AheadClock().now(), abs=2 * SECOND)
     assert keeper.settled
 
 

@@ -48,13 +48,18 @@ class _Recent:
 
 
 class ApiEngine:
-    """The engine of a process that serves the API: it announces, and keeps its workflows fresh."""
+    """The engine of a process that serves the API: it announces, and keeps its workflows fresh.
 
-    def __init__(self, announcer: Announcer, refresh: Callable[[], Awaitable[None]]) -> None:
-        self._announcer, self._refresh = announcer, refresh
+    It takes no leases; that it is there, and by which time it goes, others see in its heartbeat.
+    """
+
+    def __init__(self, workers: Workers, announcer: Announcer, refresh: Callable[[], Awaitable[None]]) -> None:
+        self._workers, self._announcer, self._refresh = workers, announcer, refresh
         self._lanes = Lanes()
 
     async def start(self) -> None:
+        await self._workers.register("api")
+        self._lanes.beating("heartbeat", self._workers.beat, HEARTBEAT / 1000)
         self._lanes.beating("refresh workflows", self._refresh, REFRESH)
 
     async def announce(self, jobs: Sequence[Job]) -> None:
@@ -65,6 +70,7 @@ class ApiEngine:
 
     async def stop(self) -> None:
         await self._lanes.end()
+        await self._workers.leave()
         await self._announcer.close()
 
 
