@@ -80,7 +80,8 @@ class Cluster:
 
     def begun(self, since: float) -> int:
         """How many workers and schedulers began after an instant."""
-        return len(self.rows("SELECT 1 FROM workers WHERE started_at >= :since", since=round(since * 1000)))
+        began = "SELECT 1 FROM workers WHERE kind <> 'api' AND started_at >= :since"
+        return len(self.rows(began, since=round(since * 1000)))
 
     def rows(self, text: str, **values: object) -> list[tuple[object, ...]]:
         """What a query gives, on a connection of its own."""

@@ -13,9 +13,10 @@ import pytest
 
 from tests.acceptance.server import Server, eventually
 from tests.engine.cluster import Cluster
+from tests.servers import RunFolder, Valkey
 from tests.survival.conftest import IN_FLIGHT, Stores
 from tests.survival.counting import CAP, WORKFLOWS, Producer, Sink
-from tests.survival.wrong_clocks import WrongClock
+from tests.survival.wrong_clocks import ClockedPostgreSQL, WrongClock
 
 HOUR, DAY = 3_600.0, 86_400.0
 
@@ -132,7 +133,7 @@ def test_machines_whose_clocks_differ_send_everything_once(
     said = cluster.server.run("doctor", "--json")
     clocks = [each for each in json.loads(said.stdout)["items"] if each["what"].startswith("clock")]
     off = sorted(int(found) for each in clocks for found in re.findall(r"(\d+) s (?:ahead|behind)", each["said"]))
-    assert off == sorted(abs(ahead) for _, ahead in machines if ahead), clocks
+    assert off == sorted([HOUR, *(abs(ahead) for _, ahead in machines if ahead)]), clocks
     assert said.returncode == 1
 
 
@@ -158,6 +159,61 @@ def test_a_process_of_many_whose_clock_leaps_goes_on(who: str, cluster: Cluster,
         producer.stop()
     all_arrived_once(producer, sink)
     nothing_in_doubt(cluster)
+
+
+@pytest.fixture
+def wrong() -> Iterator[tuple[WrongClock, dict[str, str]]]:
+    """The clock of a database's machine, and what processes need to know of that database and a Redis."""
+    folder = RunFolder()
+    clock = WrongClock(folder.path / "clock")
+    postgres, redis = ClockedPostgreSQL(folder.path / "postgres", clock), Valkey(folder.path / "redis")
+    try:
+        postgres.start()
+        redis.start()
+        yield clock, {"CLARION_DATABASE_URL": postgres.url, "CLARION_REDIS_URL": redis.url}
+    finally:
+        postgres.kill()
+        redis.kill()
+        folder.remove()
+
+
+@pytest.mark.survival
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("ahead", [DAY, HOUR, -3 * HOUR])
+def test_who_starts_while_the_databases_clock_is_wrong_does_as_the_others_do(
+    ahead: float, wrong: tuple[WrongClock, dict[str, str]], sink: Sink, tmp_path: Path
+) -> None:
+    clock, environment = wrong
+    with Cluster(tmp_path / "c", {**WORKFLOWS, **WAITING}, config(sink), environment) as cluster:
+        # Given an installation at work, in which something waits until tomorrow
+        server = cluster.server
+        sink.register(server)
+        processes = {words: cluster.start(*words) for words in (("worker", "--processes", "1"), ("scheduler",))}
+        assert eventually(lambda: all(cluster.workers(words[0]) for words in processes), 60)
+        tell(server, "later", 1)
+        tell(server, "soon", "before")
+        assert arrives(sink, "soon before")
+
+        # When the database's clock is set wrong, and one process after another is started anew
+        clock.set(ahead)
+        time.sleep(3)
+        for words, process in processes.items():
+            process.stop()
+            cluster.start(*words)
+            tell(server, "soon", words[0])
+            assert arrives(sink, f"soon {words[0]}")
+        server.stop()
+        server.start()
+        tell(server, "soon", "api")
+
+        # Then everything goes on as if nothing had been, and also once the clock is right again
+        assert arrives(sink, "soon api")
+        clock.set(0)
+        time.sleep(3)
+        tell(server, "soon", "after")
+        assert arrives(sink, "soon after")
+        assert "later 1 r0" not in sink.got
+        assert sink.repeats() == 0
 
 
 @pytest.mark.survival

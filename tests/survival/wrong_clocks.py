@@ -5,9 +5,11 @@ Its ticks (CLOCK_MONOTONIC, CLOCK_BOOTTIME) stay those of the machine, as when s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.conftest import missing
+from tests.servers import PostgreSQL
 
 
 def _library() -> Path:
@@ -44,3 +46,18 @@ class WrongClock:
             # hundreds of times as often as without faketime, at any offset, and a worker does a tenth of its work.
             "FAKETIME_FORCE_MONOTONIC_FIX": "0",
         }
+
+
+class ClockedPostgreSQL(PostgreSQL):
+    """A PostgreSQL on a machine with such a clock."""
+
+    def __init__(self, folder: Path, clock: WrongClock) -> None:
+        super().__init__(folder)
+        self._clock = clock
+
+    def command(self) -> Sequence[str | Path]:
+        return [
+            "/usr/bin/env",
+            *(f"{name}={value}" for name, value in self._clock.environment.items()),
+            *super().command(),
+        ]

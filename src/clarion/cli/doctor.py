@@ -160,7 +160,7 @@ async def _clocks(clarion: Clarion) -> list[Finding]:
     if clarion.db.dialect == "sqlite":
         return []
     off = {("of this machine", clarion.keeper.skew)} | {
-        (f"of a {row['kind']} on {row['host']}", row["ahead_ms"])
+        (f"of the {row['kind']} on {row['host']}", row["ahead_ms"])
         for row in await clarion.db.read(lambda tx: tx.fetch("SELECT kind, host, ahead_ms FROM workers"))
         if row["ahead_ms"] is not None
     }
