@@ -47,14 +47,14 @@ def longest_pause(begun: list[int]) -> float:
 
 def test_a_provider_that_answers_in_time_has_all_its_room_at_once() -> None:
     begun = by_second(Provider(64, 0.25).run(3))
-    # Half a room full, then all that there is: from the second answer on, 4 x 64 in a second
-    assert begun[0] >= 3 * 64
+    # A quarter of a room full, then all that there is: from the second answer on, 4 x 64 in a second
+    assert begun[0] >= 2.5 * 64
     assert min(begun[1:]) >= 4 * 64 - 4
 
 
 @pytest.mark.parametrize("takes", [1.0, 3.0, 10.0])
 def test_whoever_comes_to_a_provider_of_any_speed_soon_has_room_also_when_nobody_knows_it_yet(takes: float) -> None:
-    assert longest_pause(Provider(51, takes).run(60)) < 4
+    assert longest_pause(Provider(51, takes).run(60)) < 2
 
 
 def test_room_at_a_slow_provider_comes_free_all_the_time_and_none_is_left_unused() -> None:
@@ -76,8 +76,8 @@ def test_a_provider_that_becomes_slow_is_known_as_such_by_its_silence() -> None:
     provider.evenly._size *= 2  # room that was others'
     # Then what is free goes slowly from then on
     begun = by_second(provider.run(20))
-    assert 0 < begun[0] < 64 / 2
-    assert 0 < sum(begun[5:]) < 64 / 3
+    assert 0 < begun[0] < 64 / 4
+    assert 0 < sum(begun[5:]) < 64 / 2
 
 
 def test_nothing_to_spread_where_there_is_no_room() -> None:

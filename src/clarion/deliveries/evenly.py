@@ -3,8 +3,8 @@
 What begins all at once ends all at once: until then nobody has room, and whoever comes meanwhile waits for a whole
 answer. Spread, some of the room is free again at any moment. Answers of less than a second need none of this.
 
-While nothing is known of the answers, half the room is taken at once. As long as none comes that should have come,
-what is left of the room goes ever more slowly: after t s, 1 / (1 + t) of it is still there for others.
+While nothing is known of the answers, a quarter of the room is taken at once. As long as none comes that should have
+come, what is left of the room goes ever more slowly: after t s, 4 / (4 + t) of it is still there for others.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from __future__ import annotations
 SLOW = 1.0
 #: s for which as much may begin at once as in that time on average.
 TOGETHER = 0.5
+#: s of silence in which half of what is left of the room may be taken.
+HOLD = 4.0
 #: Above the average, so that answers that vary leave no room unused.
 SLACK = 1.25
 
@@ -40,14 +42,14 @@ class Evenly:
             self._heard = now
         free, silent, takes = max(0, self._size - busy), now - self._heard, self._takes
         if takes is None:
-            rate, together = free / (1 + silent), self._size / 2
+            rate, together = free / (HOLD + silent), self._size / 4
         elif takes < SLOW and silent < SLOW:
             self._rate = 0.0
             return free
         else:
             rate = self._size * SLACK / max(takes, SLOW)
             if silent > takes:
-                rate = min(rate, free / (1 + silent))
+                rate = min(rate, free / (HOLD + silent))
             together = rate * TOGETHER
         self._left = min(max(1.0, together), self._left + (now - self._at) * rate)
         self._at, self._rate = now, rate
