@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -14,6 +15,7 @@ from clarion import meters
 from clarion.model.errors import Unavailable
 from clarion.storage import connections, open_database
 from tests.databases import Databases
+from tests.survival.faults import Proxy
 
 MOST = 3
 
@@ -103,3 +105,24 @@ async def test_the_sum_of_connections_is_known(limited_url: str, postgres_url: s
     assert seen.most == 200 - seen.reserved
     assert seen.used >= seen.held == 1
     await other.close()
+
+
+async def test_work_that_is_given_up_while_the_server_says_nothing_ends_as_given_up(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "WAIT", 0.5)
+    url = databases.create()
+    with Proxy(urlsplit(url).port or 0) as way:
+        db = await open_database(url.replace(f":{urlsplit(url).port}/", f":{way.port}/"), pool_size=1)
+        working = asyncio.create_task(db.read(lambda tx: tx.fetch("SELECT pg_sleep(60)")))
+        await asyncio.sleep(0.5)
+        # Given a server that has nothing to say any more, not even that it has given up too
+        way.stall()
+        working.cancel()
+        # When that is waited for in vain, then whoever gave up has given up, and is told nothing else
+        with pytest.raises(asyncio.CancelledError):
+            async with asyncio.timeout(30):
+                await working
+        # And there is an end to everything
+        async with asyncio.timeout(30):
+            await db.close()

@@ -6,8 +6,10 @@ who watches over it knows by its own for how long it has seen no newer word.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 from clarion.clock import SECOND, Clock, monotonic, randomness
@@ -17,6 +19,8 @@ from clarion.storage import Database, Lane, Tx, tables
 
 HEARTBEAT = 2 * SECOND
 DEAD_AFTER = 8 * SECOND
+#: s that a process which ends waits to have itself taken off the list.
+GOODBYE = 2.0
 #: Of the silence before somebody began to watch, so much counts (ms): every worker has spoken twice in the rest of it.
 BEFORE = DEAD_AFTER - 2 * HEARTBEAT
 
@@ -86,8 +90,10 @@ class Workers:
             await self.register(self._kind)
 
     async def leave(self) -> None:
-        """Ends this life in good order."""
-        await self._db.write(lambda tx: tx.run("DELETE FROM workers WHERE id = :id", id=self.id))
+        """Ends this life in good order, or, where the database is away, as others will find out."""
+        with suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(GOODBYE):
+                await self._db.write(lambda tx: tx.run("DELETE FROM workers WHERE id = :id", id=self.id))
 
 
 class Beat(NamedTuple):

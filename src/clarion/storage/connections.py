@@ -11,7 +11,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import asyncpg
@@ -25,6 +25,7 @@ from clarion.storage import postgres_errors as errors
 log = structlog.get_logger("clarion.storage")
 
 CONNECT_WITHIN: Final = 5.0  #: s
+CLOSE_WITHIN: Final = 2.0  #: s
 WAIT: Final = 5.0  #: s that work waits for a connection, before whoever asked for it is told to come again
 LOOK: Final = 0.1  #: s between tries to get one from a server that has none left
 CALM: Final = 1.0  #: s without a refusal after which there are enough again
@@ -96,8 +97,12 @@ class Pool:
             return connection
 
     async def give_back(self, connection: Connection) -> None:
-        """Takes it back as it is: no piece of work leaves anything behind."""
-        await self._pool.release(connection)
+        """Takes it back as it is: no piece of work leaves anything behind.
+
+        One that can't be taken back is ended. That says nothing of the work, be it done or cancelled.
+        """
+        with suppress(*errors.AWAY):
+            await self._pool.release(connection)
 
     async def renew(self) -> None:
         """Has every connection opened anew before it is used again: the server isn't what it was."""
@@ -121,7 +126,12 @@ class Pool:
         await connection.execute("COMMIT")
 
     async def close(self) -> None:
-        await self._pool.close()
+        """Ends the connections: in good order, or at once where the server says nothing."""
+        try:
+            async with asyncio.timeout(CLOSE_WITHIN):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
 
     def _is_short(self, why: str) -> None:
         meters.REFUSED.inc()
