@@ -12,12 +12,17 @@ import pytest
 
 from tests.acceptance.server import Server
 
+UPGRADE = (
+    b"GET /v1/inbox/ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
 HALVES = [
     b"",  # says nothing
     b"POST /v1/events HTTP/1.1\r\nHost: h\r\nX-Slow: ",
     b"POST /v1/callbacks/nobody HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n{",
     b"POST /v1/events HTTP/1.1\r\nHost: h\r\nContent-Length: 33554432\r\n\r\n" + b"x" * 10_000,
     b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n",  # asks for what needs no key, and stays
+    UPGRADE,  # doesn't answer its close
 ]
 NEWS = {"news": "key: news\non: [news]\nsteps: [{ channel: in_app, title: t }]\n"}
 EVENT = {"type": "news", "recipients": ["ada"]}

@@ -16,6 +16,7 @@ from typing import Self
 import pytest
 import uvicorn
 import uvloop
+from websockets.sync.client import connect
 
 from clarion.bootstrap import Clarion
 from clarion.settings import Settings, load
@@ -28,6 +29,10 @@ from tests.web.conftest import ADMIN_KEY
 KEY = f"Authorization: Bearer {ADMIN_KEY}\r\n"
 HALF = b"POST /v1/events HTTP/1.1\r\nHost: h\r\nX-Slow: "
 HEALTHY = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"
+UPGRADE = (
+    b"GET /v1/inbox/ws?token=%b HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
 LIST = f"GET /v1/keys HTTP/1.1\r\nHost: h\r\n{KEY}\r\n".encode()
 
 
@@ -53,7 +58,7 @@ class Serving:
         app = create_app(await Clarion.open(self._settings))
         config = uvicorn.Config(
             app, port=self.port, log_config=None, http=bounded(20), backlog=4096, timeout_keep_alive=75,
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=1, ws_ping_interval=0.5, ws_ping_timeout=1.5,
         )  # fmt: skip
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server._serve())
@@ -344,3 +349,57 @@ def test_a_crowd_may_open_its_connections_before_it_speaks(port: int, monkeypatc
             for client in clients:
                 client.write(LIST)
             assert {client.answer()[0] for client in clients} == {200}
+
+
+# --- WebSockets -------------------------------------------------------------------------------------------------------
+
+
+def token_of(port: int, who: str) -> str:
+    """A good token of somebody."""
+    call = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    with contextlib.closing(call):
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {ADMIN_KEY}"}
+        call.request("PUT", f"/v1/recipients/{who}", b"{}", headers)
+        call.getresponse().read()
+        call.request("POST", f"/v1/recipients/{who}/tokens", b'{"purpose": "inbox"}', headers)
+        return str(json.loads(call.getresponse().read())["token"])
+
+
+def test_a_refused_websocket_that_does_not_answer_goes_soon_and_crowds_of_them_at_once(port: int) -> None:
+    # When many come without a good token, and none answers its close
+    began = time.monotonic()
+    with crowd(port, 60, UPGRADE % b"wrong") as strangers:
+        # Then some hear why, and of the others the handshake fails
+        statuses = [client.answer()[0] for client in strangers]
+        assert (statuses.count(101), statuses.count(403)) == (20, 40)
+        said = [client.ended() for client in strangers]
+        assert sum(b"\x11\x31" in frame for frame in said) == 20  # 4401
+    # And all are gone after a moment
+    assert time.monotonic() - began < 5
+
+
+def test_where_there_is_no_room_websockets_of_nobody_known_make_some(port: int) -> None:
+    with connect(f"ws://127.0.0.1:{port}/v1/inbox/ws?token={token_of(port, 'ada')}") as line:
+        assert json.loads(line.recv(20))["event"] == "counts"
+        for _ in range(3):
+            with crowd(port, 250, UPGRADE % b"wrong"), Client(port) as client:
+                assert client.ask(HEALTHY) == 200
+        line.ping().wait(20)
+
+
+def test_a_browser_that_went_away_has_no_stream_any_more(port: int) -> None:
+    token = token_of(port, "ada")
+    for _ in range(45):
+        with connect(f"ws://127.0.0.1:{port}/v1/inbox/ws?token={token}") as line:
+            assert json.loads(line.recv(20))["event"] == "counts"
+
+
+def test_a_browser_that_says_something_is_heard_no_further_and_told_as_ever(port: int) -> None:
+    with connect(f"ws://127.0.0.1:{port}/v1/inbox/ws?token={token_of(port, 'ada')}") as line:
+        for said in ("hello", b"hello"):
+            line.send(said)
+        time.sleep(3)  # longer than pings wait for their answer
+        line.ping().wait(20)
+        assert json.loads(line.recv(20))["event"] == "counts"
+        with pytest.raises(TimeoutError):
+            line.recv(0.1)

@@ -9,28 +9,24 @@ token was shown owes nothing any more but to finish what it begins. Bounds hold 
     an address   `unknown_per_address` connections of nobody known, the oldest ones go
     a process    as many connections as there are descriptors; of the address with the most unknown ones the oldest go
 
-A connection that has said nothing yet counts towards the last bound only: crowds open theirs before they speak.
+A connection that has said nothing yet counts towards the last bound only: crowds open theirs before they speak. One
+that becomes a WebSocket stays among them (`clarion.web.sockets`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections import defaultdict
-from collections.abc import Callable
-from ipaddress import IPv6Address
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import Any, Final
 
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from clarion.web.access import CONNECTION
+from clarion.web.gate import BODY, END, HEAD, NOTHING, Gate, Line, network
 from clarion.web.problems import problem
-
-if TYPE_CHECKING:
-    Transport = asyncio.Transport
-else:
-    Transport = object
+from clarion.web.sockets import Socket
 
 MOST_HEAD: Final = 64 * 1024
 #: s that a head may take, and a body without a byte; the clock is read once a second.
@@ -41,94 +37,8 @@ LINGER, MOST_LINGER = 5.0, 64 * 1024 * 1024
 FLUSH: Final = 30.0
 #: Descriptors that a process wants at most, and the least that it keeps for other things than connections.
 MOST_FILES, KEPT_FILES = 65_536, 64
-
-
 #: Of a connection that waits; the next request has a list of its own.
 _NO_HEADERS: Final[list[tuple[bytes, bytes]]] = []
-#: What a connection has yet to do. Plain numbers: members of an Enum cost every request a microsecond or two.
-NOTHING, HEAD, BODY, END = range(4)
-
-
-class Gate:
-    """The connections of a process that owe something or are nobody's yet, the oldest first."""
-
-    def __init__(self, most: int, most_unknown: int) -> None:
-        self.now = 0.0
-        self.most, self._most_unknown = most, most_unknown
-        self._watched: dict[Connection, None] = {}
-        self._leaving: set[Connection] = set()
-        self._timer: asyncio.TimerHandle | None = None
-
-    def watch(self, connection: Connection) -> None:
-        """Has a connection looked at every second, until it owes nothing."""
-        self._watched[connection] = None
-        if self._timer is None:
-            self._look_later(connection.loop)
-
-    def forget(self, connection: Connection) -> None:
-        """It is gone."""
-        self._watched.pop(connection, None)
-        self._leaving.discard(connection)
-
-    def make_room(self, count: int) -> bool:
-        """Lets some go if `count` connections are too many: of those that needn't stay, of the address that has the
-        most of them, the oldest. False: there are none."""
-        if count - len(self._leaving) <= self.most:
-            return True
-        greediest = max(self._of_addresses(lambda c: c.owes == END or c.is_idle_stranger), key=len, default=[])
-        for connection in greediest[: max(1, self.most // 20)]:
-            connection.let_go()
-        return bool(greediest)
-
-    def leaves(self, connection: Connection) -> None:
-        """It is being let go, and gone soon."""
-        self.forget(connection)
-        self._leaving.add(connection)
-
-    def _look_later(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.now = loop.time()
-        self._timer = loop.call_later(1.0, self._look, loop) if self._watched else None
-
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._look_later(loop)
-        for connection in list(self._watched):
-            if connection.owes:
-                connection.hurry(self.now)
-            elif connection.known:
-                del self._watched[connection]
-        for unknown in self._of_addresses(lambda c: c.looked_at and not c.silent and c.is_idle_stranger):
-            for connection in unknown[: -self._most_unknown]:
-                connection.let_go()
-        for connection in self._watched:
-            connection.looked_at = True  # who comes with a key has shown it at the second look
-
-    def _of_addresses(self, fits: Callable[[Connection], bool]) -> list[list[Connection]]:
-        """The watched connections that fit, by address."""
-        found: dict[str, list[Connection]] = defaultdict(list)
-        for connection in self._watched:
-            if fits(connection):
-                found[connection.address].append(connection)
-        return list(found.values())
-
-
-class _Line(Transport):
-    """A transport as uvicorn sees it: closing it leaves the connection time to be read."""
-
-    __slots__ = ("_connection", "raw", "write")
-
-    def __init__(self, transport: asyncio.Transport, connection: Connection) -> None:
-        self._connection = connection
-        self.raw = transport
-        self.write = transport.write  # type: ignore[method-assign]
-
-    def close(self) -> None:
-        self._connection.part()
-
-    def is_closing(self) -> bool:
-        return self._connection.owes == END or self.raw.is_closing()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.raw, name)
 
 
 class _Refused(Exception):
@@ -157,8 +67,8 @@ class Connection(HttpToolsProtocol):
         self._refusal: Response | None = None
         super().connection_made(transport)
         self._raw = transport
-        self.transport = _Line(transport, self)
-        self.address = sys.intern(_network(self.client[0] if self.client else ""))
+        self.transport = Line(transport, self)
+        self.address = sys.intern(network(self.client[0] if self.client else ""))
         self.gate.watch(self)
         self.until = self.gate.now + PATIENCE
         if len(self.connections) > self.gate.most and not self.gate.make_room(len(self.connections)):
@@ -241,6 +151,7 @@ class Connection(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         self.gate.forget(self)
         self.transport = self._raw
+        self.ws_protocol_class = partial(Socket, self.gate)  # type: ignore[assignment]  # it is only called
         super().handle_websocket_upgrade()
 
     # --- refusals, and the end ----------------------------------------------------------------------------------------
@@ -340,14 +251,3 @@ def _room() -> int:
         soft = wanted
     files = MOST_FILES if soft == resource.RLIM_INFINITY else min(soft, MOST_FILES)
     return files - max(KEPT_FILES, min(files // 4, 1024))
-
-
-def _network(address: str) -> str:
-    """What one client has: an address, of IPv6 the 64 bits that a network is given."""
-    if ":" not in address:
-        return address
-    try:
-        parsed = IPv6Address(address.partition("%")[0])
-    except ValueError:
-        return address
-    return str(parsed.ipv4_mapped or parsed.packed[:8].hex())

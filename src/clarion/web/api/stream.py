@@ -9,6 +9,7 @@ never logged. What comes in goes out at once: nothing is buffered here, and a pr
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, contextmanager
@@ -26,6 +27,7 @@ from clarion.model.errors import Invalid
 from clarion.security.tokens import Claims
 from clarion.web import received
 from clarion.web.access import App, Person, recipient, token_of
+from clarion.web.gate import network
 
 router = received.router("inbox")
 
@@ -137,12 +139,31 @@ async def stream_over_websocket(socket: WebSocket) -> None:
         person = await recipient(socket)
         with streams.one(token_of(socket)):
             await socket.accept()
-            await _tell(socket, app, person)
+            await _tell_while_there(socket, app, person)
         await socket.close(NO_TOKEN, "expired_token")
     except Invalid as error:
         await _refuse(socket, streams, error)
     except WebSocketDisconnect:
         pass  # it went away
+
+
+async def _tell_while_there(socket: WebSocket, app: Clarion, person: Claims) -> None:
+    """Tells until the token ends. Raises WebSocketDisconnect as soon as the browser is gone, and not when next told."""
+    telling = asyncio.create_task(_tell(socket, app, person))
+    going = asyncio.create_task(_gone(socket))
+    try:
+        await asyncio.wait((telling, going), return_when=asyncio.FIRST_COMPLETED)
+        (telling if telling.done() else going).result()
+    finally:
+        telling.cancel()
+        going.cancel()
+        await asyncio.gather(telling, going, return_exceptions=True)
+
+
+async def _gone(socket: WebSocket) -> None:
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        pass
+    raise WebSocketDisconnect
 
 
 async def _tell(socket: WebSocket, app: Clarion, person: Claims) -> None:
@@ -154,9 +175,12 @@ async def _tell(socket: WebSocket, app: Clarion, person: Claims) -> None:
 
 
 async def _refuse(socket: WebSocket, streams: Streams, error: Invalid) -> None:
-    """Says why by a close code, which is all that a browser shows; not to crowds, for whom the handshake fails."""
+    """Says why by a close code, which is all that a browser shows; not to crowds, for whom the handshake fails.
+
+    A refused one counts until it is gone, which a client may draw out a little (`clarion.web.sockets`).
+    """
     try:
-        with streams.one(f"refused: {socket.client and socket.client.host}"):
+        with streams.one(f"refused: {network(socket.client.host) if socket.client else ''}"):
             await socket.accept()
             await socket.close(TOO_MANY if error.status == 429 else NO_TOKEN, error.code)
     except TooManyStreams:
