@@ -9,15 +9,23 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from prometheus_client import Gauge
 from structlog.testing import capture_logs
 
 from clarion import meters
 from clarion.model.errors import Unavailable
 from clarion.storage import connections, open_database
+from clarion.storage.schema import prepare
 from tests.databases import Databases
 from tests.survival.faults import Proxy
 
 MOST = 3
+
+
+def said(gauge: Gauge) -> float:
+    """What `/metrics` says."""
+    (family,) = gauge.collect()
+    return family.samples[0].value
 
 
 @pytest.fixture
@@ -71,13 +79,13 @@ async def test_who_gets_no_connection_says_so_once_and_recovers(
                 for _ in range(2):
                     with pytest.raises(Unavailable):
                         await db.read(lambda tx: tx.fetch("SELECT 1"))
-                assert meters.SHORT._value.get() == 1
+                assert said(meters.SHORT) == 1
                 assert meters.REFUSED._value.get() > refused
 
             # And as soon as there is one, it has it
             monkeypatch.setattr(connections, "CALM", 0.0)
             assert await db.read(lambda tx: tx.fetch("SELECT 1"))
-    assert meters.SHORT._value.get() == 0
+    assert said(meters.SHORT) == 0
     assert [entry["event"] for entry in logs] == [
         "waiting for a database connection",
         "got a database connection again",
@@ -126,3 +134,32 @@ async def test_work_that_is_given_up_while_the_server_says_nothing_ends_as_given
         # And there is an end to everything
         async with asyncio.timeout(30):
             await db.close()
+
+
+async def test_the_metrics_say_of_connections_what_the_server_says(migrated_postgres_url: str) -> None:
+    # Given a process at work, which at its start has asked for the schema over a connection of its own
+    db = await open_database(migrated_postgres_url, pool_size=3)
+    await prepare(migrated_postgres_url)
+    await asyncio.gather(*(db.read(lambda tx: tx.fetch("SELECT pg_sleep(0.2)")) for _ in range(3)))
+
+    # Then the figures are those of its pool
+    named = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND application_name = :name"
+    row = await db.read(lambda tx: tx.first(named, name=connections.NAME))
+    assert row is not None
+    assert (said(meters.CONNECTIONS), said(meters.POOL_SIZE), row["n"]) == (3, 3, 3)
+    await db.close()
+    assert (said(meters.CONNECTIONS), said(meters.POOL_SIZE)) == (0, 0)
+
+
+async def test_a_pool_that_was_short_and_is_closed_says_nothing_any_more(
+    limited_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "WAIT", 0.2)
+    pool = await connections.Pool.open(limited_url, 1)
+    await pool.take()
+    with pytest.raises(TimeoutError):
+        await pool.take()
+    assert said(meters.SHORT) == 1
+    pool._pool.terminate()
+    await pool.close()
+    assert said(meters.SHORT) == 0

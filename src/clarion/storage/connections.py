@@ -69,9 +69,24 @@ class Pool:
             if isinstance(error, errors.AWAY):
                 raise Unavailable(f"PostgreSQL doesn't answer ({_said(error)})") from error
             raise
-        meters.CONNECTIONS.set_function(pool.get_size)
-        meters.POOL_SIZE.set(size)
-        return cls(url, pool, shared=shared)
+        opened = cls(url, pool, shared=shared)
+        _open.add(opened)
+        return opened
+
+    @property
+    def size(self) -> int:
+        """Connections that it holds."""
+        return int(self._pool.get_size())
+
+    @property
+    def most(self) -> int:
+        """Connections that it may hold."""
+        return int(self._pool.get_max_size())
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it waits for a connection and gets none."""
+        return self._short_since is not None
 
     async def take(self) -> Connection:
         """A connection. Waits for one, and says so once until it gets one again. Raises what asyncpg does."""
@@ -80,8 +95,8 @@ class Pool:
             try:
                 connection = await self._pool.acquire(timeout=WAIT)
             except TimeoutError:
-                if self._pool.get_size() == self._pool.get_max_size():
-                    self._is_short(f"all {self._pool.get_size()} of this process are in use")
+                if self.size == self.most:
+                    self._is_short(f"all {self.size} of this process are in use")
                 raise
             except (asyncpg.PostgresError, OSError) as error:
                 deadline = deadline or monotonic() + WAIT
@@ -127,6 +142,7 @@ class Pool:
 
     async def close(self) -> None:
         """Ends the connections: in good order, or at once where the server says nothing."""
+        _open.discard(self)
         try:
             async with asyncio.timeout(CLOSE_WITHIN):
                 await self._pool.close()
@@ -138,14 +154,20 @@ class Pool:
         self._refused_at = monotonic()
         if self._short_since is None:
             self._short_since = monotonic()
-            meters.SHORT.set(1)
             log.warning("waiting for a database connection", why=why)
 
     def _has_enough(self) -> None:
         if self._short_since is not None and monotonic() - self._refused_at > CALM:
             log.info("got a database connection again", after=round(monotonic() - self._short_since, 1))
             self._short_since = None
-            meters.SHORT.set(0)
+
+
+#: The pools of this process: beside the one for its work, a small one for a moment at the start, which says nothing of
+#: the process when it is closed.
+_open: Final[set[Pool]] = set()
+meters.CONNECTIONS.set_function(lambda: sum(pool.size for pool in tuple(_open)))
+meters.POOL_SIZE.set_function(lambda: sum(pool.most for pool in tuple(_open)))
+meters.SHORT.set_function(lambda: any(pool.is_short for pool in tuple(_open)))
 
 
 def _pool(url: str, size: int, *, shared: bool) -> asyncpg.Pool[asyncpg.Record]:
