@@ -65,3 +65,34 @@ async def test_nobody_waits_for_a_server_that_is_known_to_be_away(breaker: Break
         await breaker.call(server.ask)
     assert server.asked <= 1  # by the look
     assert monotonic() - began < 30
+
+
+async def test_who_has_little_patience_waits_for_nothing_that_another_has_waited_for(
+    breaker: Breaker, server: Silent
+) -> None:
+    # Given somebody who was told nothing for a while
+    breaker.doubt(monotonic() - 0.05)
+    # Then it is looked, and the impatient don't wait meanwhile
+    began = monotonic()
+    for _ in range(10):
+        with pytest.raises(Unavailable, match="at once"):
+            await breaker.call(server.ask, patience=30.0)
+        await asyncio.sleep(0)
+    assert monotonic() - began < 10
+    assert server.asked == 1
+    # And as soon as the look is answered they ask again
+    server.speaks.set()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert await breaker.call(server.ask, patience=30.0) == "well"
+
+
+async def test_a_look_that_has_just_begun_refuses_nobody(breaker: Breaker, server: Silent) -> None:
+    # Given a server that was late once for somebody with little patience
+    with pytest.raises(Unavailable):
+        await breaker.call(server.ask, patience=0.2)
+    # Then what comes while it is looked is asked: it may have been late only once
+    asking = asyncio.create_task(breaker.call(server.ask, patience=30.0))
+    await asyncio.sleep(0)
+    server.speaks.set()
+    assert await asking == "well"

@@ -87,6 +87,30 @@ async def test_a_silent_redis_costs_an_api_request_next_to_nothing_and_is_asked_
     await rates.close()
 
 
+async def test_what_a_request_asks_beside_its_rate_waits_no_longer_than_that(own: tuple[Valkey, RedisLimits]) -> None:
+    # Given a store with which a request peeks, as a preview does, once its rate limit has let it in
+    redis, store = own
+    rates, request = ApiRates(store, 1, 5), SlotRequest(owner(1), (cap(someone(), 1),))
+    await rates.allow(someone(), NOW)
+    await store.peek([request], NOW)
+    _paused(redis)
+
+    # When Redis falls silent, then such requests hear so at once, far under the second that a peek has
+    for _ in range(5):
+        began = monotonic()
+        assert (await rates.allow(someone(), NOW)).granted
+        with pytest.raises(Unavailable):
+            await store.peek([request], NOW)
+        assert monotonic() - began < 0.5
+    assert store._breaker.problem is None  # who has the patience of decisions may still ask
+
+    # And when it speaks again, they are answered, without one to try it
+    _goes_on(redis)
+    assert await in_time(lambda: store._breaker._looking is not None and store._breaker._looking.done())
+    assert (await store.peek([request], NOW))[request.owner].granted
+    await rates.close()
+
+
 async def test_while_redis_is_silent_decisions_are_told_so_at_once_but_the_first(
     own: tuple[Valkey, RedisLimits], monkeypatch: pytest.MonkeyPatch
 ) -> None:

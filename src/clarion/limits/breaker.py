@@ -23,6 +23,9 @@ log = structlog.get_logger("clarion.limits")
 
 #: s between looks whether the server is back.
 PAUSE = 0.5
+#: s that a server may be silent before nobody waits for it who has less patience than its breaker. No request may be
+#: held up for more than 0.05 s, what it has to do beside waiting included.
+QUICK = 0.04
 
 
 class Breaker:
@@ -40,13 +43,13 @@ class Breaker:
     async def call(self, ask: Callable[[], Coroutine[Any, Any, T]], patience: float | None = None) -> T:
         """What `ask` answers within `patience` s. Raises Unavailable.
 
-        With less patience than the breaker's own a late answer proves nothing: it only has somebody look. Once that
-        takes longer than this patience too, nobody waits with so little.
+        With less patience than the breaker's own a late answer proves nothing: it only has somebody look. Once a look
+        takes longer than `QUICK`, nobody waits with so little.
         """
         if self.problem is not None:
             raise Unavailable(self.problem)
         patience = self._patience if patience is None else patience
-        if patience < self._patience and self._looked_for() > patience:
+        if patience < self._patience and self._looked_for() > QUICK:
             raise Unavailable("it doesn't answer at once")
         asking = asyncio.create_task(ask())
         try:
@@ -97,13 +100,18 @@ class Breaker:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
 
-    def _watch(self) -> None:
+    def doubt(self, since: float) -> None:
+        """Has somebody look: the server has said nothing since then to one who waits less than anybody here."""
+        if self.problem is None:
+            self._watch(since)
+
+    def _watch(self, since: float | None = None) -> None:
         if self._looking is None or self._looking.done():
-            self._looking_since = monotonic()
+            self._looking_since = monotonic() if since is None else since
             self._looking = asyncio.create_task(self._until_well(), name=f"look after {self._name}")
 
     def _looked_for(self) -> float:
-        """s for which it has been looked, without an answer yet."""
+        """s for which it has been looked, or silent before that, without an answer yet."""
         return 0.0 if self._looking is None or self._looking.done() else monotonic() - self._looking_since
 
     async def _until_well(self) -> None:

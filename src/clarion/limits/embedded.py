@@ -132,6 +132,9 @@ class EmbeddedLimits:
     async def check(self) -> None:
         """It is here as long as this process is."""
 
+    def doubt(self, since: float) -> None:
+        """Nobody waits for it."""
+
     async def close(self) -> None:
         self._audience.interrupt()
 

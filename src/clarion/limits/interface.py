@@ -140,5 +140,8 @@ class LimitsStore(Protocol):
     async def check(self) -> None:
         """Looks whether the store does its work now."""
 
+    def doubt(self, since: float) -> None:
+        """Somebody has waited in vain for it since then (by the monotonic clock): it looks how it is."""
+
     async def close(self) -> None:
         """Ends connections; subscriptions raise Missed."""

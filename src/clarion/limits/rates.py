@@ -12,15 +12,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from clarion.clock import SECOND
-from clarion.limits.breaker import Breaker
+from clarion.clock import SECOND, monotonic
+from clarion.limits.breaker import QUICK, Breaker
 from clarion.limits.embedded import EmbeddedLimits
 from clarion.limits.interface import Allowed, LimitsStore
 from clarion.model.errors import Unavailable
 
-#: s that requests wait for the store; after that, none does until it is as quick again. No request may be held up for
-#: more than 0.05 s, what it has to do beside waiting included.
-PATIENCE = 0.04
+#: s that requests wait for the store; after that, none does until it is as quick again.
+PATIENCE = QUICK
 #: The bucket from which the breaker takes a token to see how the store is.
 LOOK = "api:look"
 #: ms whose tokens a process keeps at most.
@@ -79,9 +78,13 @@ class ApiRates:
             self._kept.pop(key, None)
 
     async def _answers(self, wanted: Mapping[str, int], now: int) -> dict[str, Allowed]:
+        began = monotonic()
+        is_asked = self._breaker.problem is None
         try:
             return await self._breaker.call(lambda: self._store.allow(wanted, self._rate, self._burst, now))
         except Unavailable:
+            if is_asked:
+                self._store.doubt(began)  # what else the request wants of it waits no longer than this did
             return await self._local.allow(wanted, self._rate, self._burst, now)
 
     async def _look(self) -> None:

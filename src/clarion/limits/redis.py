@@ -175,6 +175,9 @@ class RedisLimits:
     async def check(self) -> None:
         await self._breaker.check()
 
+    def doubt(self, since: float) -> None:
+        self._breaker.doubt(since)
+
     # --- caps ---------------------------------------------------------------------------------------------------------
 
     async def reserve(self, requests: Sequence[SlotRequest], now: int, tx: Tx | None = None) -> Grants:
