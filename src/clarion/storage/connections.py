@@ -34,7 +34,9 @@ SILENT: Final = 8  #: s until a connection counts as dead whose other end doesn'
 #: Every statement here is meant to go by an index. A plan is kept while a week's partition grows from nothing to
 #: millions, and one that was made at its birth would read all of it for every batch, until statistics are renewed.
 BY_INDEX: Final = {"enable_seqscan": "off", "jit": "off"}
-_BEGIN: Final = "BEGIN; " + "; ".join(f"SET LOCAL {name} = {value}" for name, value in BY_INDEX.items())
+#: Whoever locks a whole table (VACUUM FULL, an operator) holds others up for these ms; then they hear to come again.
+#: Longer than batches hold each other's rows, and than a migration waits for tables with others waiting behind it.
+LOCKS: Final = {"lock_timeout": "5000"}
 _KEEPALIVE: Final = {
     "TCP_KEEPIDLE": SILENT - 4, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": SILENT * 1000,
 }  # fmt: skip
@@ -49,6 +51,7 @@ class Pool:
 
     def __init__(self, url: str, pool: asyncpg.Pool[asyncpg.Record], *, shared: bool) -> None:
         self._url, self._pool, self.shared = url, pool, shared
+        self._begin = "BEGIN; " + "; ".join(f"SET LOCAL {name} = {value}" for name, value in _settings().items())
         self._short_since: float | None = None
         self._refused_at = 0.0
 
@@ -127,7 +130,7 @@ class Pool:
     async def transaction(self, connection: Connection) -> AsyncIterator[None]:
         """A transaction behind a pooler: what is set in it ends with it. The server may have to be waited for."""
         try:
-            await connection.execute(_BEGIN, timeout=WAIT)
+            await connection.execute(self._begin, timeout=WAIT)
         except TimeoutError:
             self._is_short("the pooler lends none")
             raise
@@ -170,9 +173,13 @@ meters.POOL_SIZE.set_function(lambda: sum(pool.most for pool in tuple(_open)))
 meters.SHORT.set_function(lambda: any(pool.is_short for pool in tuple(_open)))
 
 
+def _settings() -> dict[str, str]:
+    return {**BY_INDEX, **LOCKS}
+
+
 def _pool(url: str, size: int, *, shared: bool) -> asyncpg.Pool[asyncpg.Record]:
     """A pool without a connection yet. It keeps none that nobody needs: else it asks a full server again and again."""
-    settings = {"application_name": NAME} if shared else {"application_name": NAME, **BY_INDEX}
+    settings = {"application_name": NAME} if shared else {"application_name": NAME, **_settings()}
     only_shared: dict[str, Any] = {"statement_cache_size": 0} if shared else {}
     return asyncpg.create_pool(
         url, min_size=0, max_size=size, timeout=CONNECT_WITHIN, command_timeout=60, init=_watch_the_line,

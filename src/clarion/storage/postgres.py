@@ -12,7 +12,7 @@ import asyncpg
 from clarion.model.errors import Unavailable
 from clarion.storage.capacity import Connections, count
 from clarion.storage.columns import TABLES, Table
-from clarion.storage.connections import HeldLock, Pool
+from clarion.storage.connections import LOCKS, HeldLock, Pool
 from clarion.storage.database import Database, Dialect, Lane, Row, Tx, Work
 from clarion.storage.postgres_errors import AGAIN, AWAY, told
 from clarion.storage.statements import (
@@ -51,7 +51,8 @@ class PostgresTx(Tx):
         return text, [values[name] for name in names]
 
     async def alone(self, name: str) -> None:
-        await self._connection.execute("SELECT pg_advisory_xact_lock($1)", lock_number(name))
+        own = f"SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({lock_number(name)}); "
+        await self._connection.execute(f"{own}SET LOCAL lock_timeout = {LOCKS['lock_timeout']}")
 
     async def fetch(self, statement: str, /, **values: Any) -> Sequence[Row]:
         text, arguments = self._prepared(statement, values)

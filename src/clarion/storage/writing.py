@@ -2,6 +2,9 @@
 
 A small write may still find room on a disk that is full. So it is tried with some more than that: on PostgreSQL with a
 question that has to go to its disk, on SQLite by asking the file system.
+
+Nor does it tell of tables that somebody has locked as a whole (VACUUM FULL, an operator, ALTER): on PostgreSQL it also
+locks those that an event is written to as a write does. Of their partitions it doesn't ask.
 """
 
 from __future__ import annotations
@@ -16,6 +19,13 @@ from clarion.storage.schema import Schema, schema_in
 #: Bytes that have to be free on SQLite's disk.
 ROOM: Final = 1 << 20
 
+#: What whoever accepts an event writes.
+_ACCEPTING: Final = ("events", "shards", "idempotency", "facts_operational")
+#: Longer than a migration waits for a table, which is no reason not to be ready; less than a look has.
+_LOCKABLE: Final = (
+    "SET LOCAL lock_timeout = '3s'",
+    f"LOCK TABLE {', '.join(f'ONLY {table}' for table in _ACCEPTING)} IN ROW EXCLUSIVE MODE",
+)
 _TRIED: Final = (
     "INSERT INTO meta (name, value) VALUES ('tried', :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 )
@@ -31,6 +41,9 @@ async def check_writing(db: Database) -> None:
 
 
 async def _try(tx: Tx) -> Schema:
+    if tx.dialect == "postgresql":
+        for statement in _LOCKABLE:  # first of all: what is tried next holds up the looks of other processes
+            await tx.run(statement)
     await tx.run(_TRIED, value=b"")
     if tx.dialect == "postgresql":
         await tx.run("SET LOCAL work_mem = '64kB'")
