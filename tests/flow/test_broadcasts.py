@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from clarion.clock import MINUTE, NEVER
+from clarion.clock import DAY, MINUTE, NEVER, rfc3339
 from clarion.decisions.parking import park
 from clarion.decisions.shards import ShardRef
 from clarion.directory.topics import Subscribe
+from clarion.events.cancelling import CancelEvent
 from clarion.events.holding import BITE, HoldEvent
 from clarion.events.stillness import unsent
 from clarion.model.ids import Id
@@ -105,6 +106,26 @@ async def test_what_keeps_an_event_from_being_done_is_said_with_its_mend(clarion
     assert "tried 3 times" in why["failing"]["detail"]
     assert why["parked"]["waiting"] + why["failing"]["waiting"] == found["of"] - found["decided"]
     provider.open.set()
+
+
+async def test_what_waits_for_the_time_that_it_was_asked_for_says_so(clarion: Installation) -> None:
+    # Given an event for tomorrow, decided
+    await clarion.people("ada", "bob")
+    await clarion.workflow("news", MAIL)
+    at = rfc3339(clarion.clarion.clock.now() + DAY)
+    event = await clarion.event("news", recipients=["ada", "bob"], send_at=at)
+    await clarion.until(lambda: phase_is(clarion, event, "waiting"), 60)
+
+    # Then it says what it waits for, once, however it is asked
+    for wait in (False, True):
+        found = (await clarion.clarion.event(PROJECT, event, wait=wait))["progress"]
+        assert found["why"] == [{"code": "later", "waiting": 2, "detail": f"2 wait until {at} (`send_at`)"}]
+
+    # And what is paused besides says both; cancelled, it waits for nothing
+    assert await pause(clarion, event)
+    assert [one["code"] for one in (await shown(clarion, event))["progress"]["why"]] == ["later", "paused"]
+    await clarion.clarion.bus.send(CancelEvent(project=PROJECT, now=clarion.clarion.clock.now(), event=event))
+    assert (await shown(clarion, event))["progress"]["why"] == []
 
 
 async def test_that_nobody_works_is_said_too(clarion: Installation) -> None:

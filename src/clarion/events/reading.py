@@ -6,7 +6,7 @@ from typing import Any
 
 from clarion.clock import rfc3339
 from clarion.events.counting import Counted, EventCounts
-from clarion.events.stillness import Why, undecided, unsent
+from clarion.events.stillness import Why, scheduled, undecided, unsent
 from clarion.model import ids
 from clarion.model.errors import NotFound
 from clarion.model.ids import Id
@@ -44,6 +44,7 @@ async def event_with_counts(
         raise NotFound("no event has this id in this project")
     decided = shards["done"] == shards["shards"]
     counted = await counts.of(project, event, int(shards["notifications"]), decided, wait)
+    progress = _progress(row, shards, counted)
     return {
         "id": ids.show(ids.EVENT, event),
         "type": row["type"],
@@ -60,14 +61,20 @@ async def event_with_counts(
         "counted_at": counted.at,
         "estimated": not counted.exact,
         "paused_at": row["held_at"],
-        "progress": {**_progress(row, shards, counted), "why": [one._asdict() for one in _paused(row) + why]},
+        "progress": {**progress, "why": [one._asdict() for one in _of_event(row, progress["waiting"], now) + why]},
     }
 
 
-def _paused(event: Row) -> list[Why]:
-    if event["held_at"] is None or event["cancelled_at"] is not None:
+def _of_event(event: Row, waiting: int, now: int) -> list[Why]:
+    """What holds up all of an event: its own time, and whoever has paused it."""
+    if event["cancelled_at"] is not None:
         return []
-    return [Why("paused", 0, f"paused at {rfc3339(event['held_at'])}: `clarion events resume` lets it go on")]
+    later = scheduled(event["send_at"], waiting, now)
+    return later if event["held_at"] is None else [*later, _paused(event)]
+
+
+def _paused(event: Row) -> Why:
+    return Why("paused", 0, f"paused at {rfc3339(event['held_at'])}: `clarion events resume` lets it go on")
 
 
 def _progress(event: Row, shards: Row, counts: Counted) -> dict[str, Any]:

@@ -21,7 +21,7 @@ SELECT how, count(*) AS shards, coalesce(sum(people), 0) AS people, min(due_at) 
        max(error) AS error
 FROM (
   SELECT CASE WHEN p.tries >= 5 THEN 'parked' WHEN s.due_at <= :now THEN 'due' WHEN s.tries > 1 THEN 'failing'
-              WHEN s.tries = 1 THEN 'taken' ELSE 'later' END AS how,
+              WHEN s.tries = 1 THEN 'taken' ELSE 'put off' END AS how,
          s.recipients - s.decided AS people, s.due_at, s.tries, p.error
   FROM shards s LEFT JOIN parked p
     ON p.project = s.project AND p.job = :decide AND p.subject = s.event_id AND p.number = s.number
@@ -35,6 +35,7 @@ SELECT d.state, d.provider, coalesce(d.reason, '') AS reason, count(*) AS n, min
 FROM deliveries d LEFT JOIN provider_states s ON s.name = d.provider
 WHERE d.project = :project AND d.id >= :first AND d.id <= :last
   AND d.state IN ('pending', 'sending', 'deferred', 'unknown')
+  AND NOT (d.state = 'deferred' AND coalesce(d.reason, '') = 'scheduled' AND d.due_at > :now)
 GROUP BY d.state, d.provider, coalesce(d.reason, '') ORDER BY d.state, d.provider
 """
 
@@ -55,11 +56,18 @@ async def undecided(tx: Tx, project: int, event: Id, now: int) -> list[Why]:
 
 
 async def unsent(tx: Tx, project: int, event: Id, now: int) -> list[Why]:
-    """Why messages of an event are still on their way. Reads all of its deliveries."""
+    """Why messages of an event are still on their way, its `send_at` aside. Reads all of its deliveries."""
     first, last = ids.span(event, 8)
-    rows = await tx.fetch(_MESSAGES, project=project, first=first, last=last)
+    rows = await tx.fetch(_MESSAGES, project=project, first=first, last=last, now=now)
     works = await tx.first(_ANYBODY, silent=now - SILENT)
     return [_of_messages(row, now, works is not None) for row in rows]
+
+
+def scheduled(send_at: int | None, waiting: int, now: int) -> list[Why]:
+    """Why so many messages wait, or people who aren't decided yet: the event asks for a later time."""
+    if send_at is None or send_at <= now:
+        return []
+    return [Why("later", waiting, f"{waiting} wait until {rfc3339(send_at)} (`send_at`)")]
 
 
 def _parked(row: Row, _now: int, _works: bool) -> Why:
@@ -96,12 +104,15 @@ def _taken(row: Row, _now: int, works: bool) -> Why | None:
     return None if works else Why("no_worker", row["people"], f"{row['people']} people wait, and {_NOBODY}")
 
 
-def _later(row: Row, _now: int, _works: bool) -> Why:
-    return Why("later", row["people"], f"{row['people']} people are decided at {rfc3339(row['since'])} (`send_at`)")
+def _put_off(row: Row, _now: int, _works: bool) -> Why:
+    return Why(
+        "turn", row["people"],
+        f"{row['people']} people wait until {rfc3339(row['since'])}: others go before them, or the event is paused",
+    )  # fmt: skip
 
 
 _SHARD: dict[str, Callable[[Row, int, bool], Why | None]] = {
-    "parked": _parked, "due": _due, "failing": _failing, "taken": _taken, "later": _later,
+    "parked": _parked, "due": _due, "failing": _failing, "taken": _taken, "put off": _put_off,
 }  # fmt: skip
 _NOBODY = "no process works: start `clarion worker` (with the embedded engine, `clarion serve`)"
 
