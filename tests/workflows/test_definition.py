@@ -81,7 +81,7 @@ def sms(*before: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"steps": [*before, {"channel": "sms", "body": "x", **more}]}
 
 
-def email(**parts: str) -> dict[str, Any]:
+def email(**parts: Any) -> dict[str, Any]:
     return {"steps": [{"channel": "email", "subject": "s", **parts}]}
 
 
@@ -247,6 +247,8 @@ def test_what_is_left_out_has_its_default() -> None:
         (caps(max_per_day=-3), "preferences.sms.max_per_day: -3 is out of bounds"),
         (caps(max_per_day=True), "max_per_day: expected a number, found true or false"),
         (caps(max_per_day=1.5), "max_per_day: expected a number, found a number with a fraction"),
+        (caps(max_per_hour=None), 'max_per_hour: null says nothing: write a whole number of 1 or more, "none" for no'),
+        (caps(max_per_day=None), "preferences.sms.max_per_day: null says nothing"),
         (caps(on_limit="wait"), "preferences.sms.on_limit: 'wait' isn't known here: there are"),
         # windows
         (window(start="09:00", end="09:00"), 'send_windows[0]: start and end are the same: the whole day'),
@@ -338,6 +340,16 @@ def test_what_is_left_out_has_its_default() -> None:
         (german(sms={"body": "{{"}), "locales.de.steps.sms.body: {{ is never closed"),
         ({"locales": {"german language": {}}}, "locales.german language: not a locale"),
         ({"locales": {"de": {"stepz": {}}}}, "locales.de.stepz: unknown key: did you mean steps?"),
+        # what no message can hold
+        (sms(body="a\0b"), "steps[0].body: holds a NUL character, which no message can: take it out"),
+        (email(text="t", subject="\0"), "steps[0].subject: holds a NUL character"),
+        (email(html="<p>\0"), "steps[0].html: holds a NUL character"),
+        ({"name": "a\0"}, "name: holds a NUL character"),
+        ({"dedupe": {"key": "\0", "window": "1m"}}, "dedupe.key: holds a NUL character"),
+        (digest(key="\0", mode="fixed", window="1m"), "digest.key: holds a NUL character"),
+        (german(sms={"body": "\0"}), "locales.de.steps.sms.body: holds a NUL character"),
+        (push(data={"a": "\0"}), "steps[0].data.a: holds a NUL character"),
+        (email(text="t", headers={"X-A": "a\0"}), "steps[0].headers.X-A: holds a NUL character"),
         # sizes
         (sms(body="x" * 10_001), "steps[0].body: has 10,001 characters: at most 10,000"),
         ({"name": "\ud800"}, "holds half a character"),

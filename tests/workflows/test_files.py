@@ -148,6 +148,31 @@ def test_a_changed_locale_or_template_changes_the_content(tmp_path: Path) -> Non
     assert len(hashes) == 3
 
 
+NULL_CAP = 'null says nothing: write a whole number of 1 or more, "none" for no cap, or leave the key out'
+
+
+def test_a_nul_character_is_told_with_its_line_and_a_cap_of_nothing_with_its_own(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        a__yaml="""\
+        key: a
+        on: [x]
+        preferences:
+          email: { max_per_hour: "none", max_per_day: null }
+        steps:
+          - channel: email
+            subject: "a\\0b"
+            text: a.txt
+        """,
+        a__txt="one\ntwo\0\n",
+    )
+    assert problems(tmp_path) == [
+        "a.txt:2: steps[0].text: holds a NUL character, which no message can: take it out",
+        f"a.yaml:4: preferences.email.max_per_day: {NULL_CAP}",
+        "a.yaml:7: steps[0].subject: holds a NUL character, which no message can: take it out",
+    ]
+
+
 def test_problems_have_their_file_and_line(tmp_path: Path) -> None:
     write(
         tmp_path,

@@ -197,6 +197,8 @@ def _read_preferences(section: Section) -> dict[Channel, ChannelDefault]:
 
 
 def _cap(said: Section, key: str) -> int | None:
+    if said.says_nothing(key) and said.report.templates:
+        said.add(key, 'null says nothing: write a whole number of 1 or more, "none" for no cap, or leave the key out')
     return UNCAPPED if said.raw(key) == "none" else said.whole(key, 1, MAX_CAP)
 
 

@@ -30,6 +30,15 @@ _TYPES = {
 }
 
 
+#: Neither a database nor a mail takes it.
+NO_NUL = "holds a NUL character, which no message can: take it out"
+
+
+def line_of_nul(text: str) -> int:
+    """The line, from 1, that the first NUL character of a text is on."""
+    return text.count("\n", 0, text.index("\0")) + 1
+
+
 def kind_of(value: object) -> str:
     """What a plain value is, in words."""
     return _TYPES.get(type(value), "nothing" if value is None else type(value).__name__)
@@ -51,6 +60,10 @@ class Section:
 
     def __contains__(self, key: str) -> bool:
         return self._value.get(key) is not None
+
+    def says_nothing(self, key: str) -> bool:
+        """Whether the key is there with null behind it."""
+        return self._value.get(key, self) is None
 
     def __iter__(self) -> Iterator[Any]:
         """The keys that are there, for mappings whose keys are data."""
@@ -94,6 +107,8 @@ class Section:
             self.add(key, "is empty: write something, or leave the key out")
         elif len(value) > limit:
             self.add(key, f"has {len(value):,} characters: at most {limit:,} are allowed")
+        elif "\0" in value and self.report.templates:  # what was accepted once can always be restored
+            self.add(key, NO_NUL, text_line=line_of_nul(value))
         elif pattern and not pattern.fullmatch(value):
             self.add(key, mend)
         else:

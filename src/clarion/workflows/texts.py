@@ -12,7 +12,7 @@ from clarion.templates.mjml import html_of
 from clarion.templates.plain import text_of
 from clarion.workflows.problems import Path, Report
 from clarion.workflows.push_options import read_push_options
-from clarion.workflows.sections import Section
+from clarion.workflows.sections import NO_NUL, Section, line_of_nul
 
 #: Parts that may stand in a file of their own.
 FILES = ("html", "mjml", "text")
@@ -66,6 +66,9 @@ def read_parts(section: Section, channel: Channel, *, whole: bool = True) -> dic
 def check_source(source: str, path: Path, report: Report, part: str = "") -> None:
     """Reports why a template can't be compiled, with its line."""
     if not report.templates:
+        return
+    if "\0" in source:
+        report.add(path, NO_NUL, text_line=line_of_nul(source))
         return
     try:
         check(source)
