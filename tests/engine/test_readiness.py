@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from clarion.bootstrap import Clarion
+from clarion.cli import processes
 from clarion.cli.processes import serve_probes
 from clarion.clock import monotonic
 from clarion.engine import readiness as module
@@ -131,6 +134,54 @@ async def test_workers_and_schedulers_say_it_on_a_port_of_their_own() -> None:
     # And a port that is taken is said in a sentence
     with pytest.raises(Misconfigured, match=f"metrics_port: {port} can't be used"):
         serve_probes(port, readiness)
+
+
+def free_ports(count: int) -> int:
+    """The first of several free ports that follow one another."""
+    while True:
+        first = free_port()
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError, OverflowError):
+            for port in range(first, first + count):
+                stack.enter_context(socket.create_server(("0.0.0.0", port)))
+            return first
+
+
+async def test_of_several_processes_the_first_ones_probes_tell_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given three processes, the third of which has ended
+    first = free_ports(3)
+    monkeypatch.setattr(processes, "OTHERS_WITHIN", 0.3)
+    monkeypatch.setenv(processes.COUNT, "3")
+    readiness, store = [Readiness(), Readiness()], Store()
+    for place, its in enumerate(readiness):
+        monkeypatch.setenv(processes.PLACE, str(place))
+        serve_probes(first, its)
+        await its.begin({"limits": store.check} if place else {})
+
+    # Then the first one isn't ready, but alive: the supervisor starts it again
+    status, _, body = await asyncio.to_thread(asked, first, "/readyz")
+    assert (status, json.loads(body)["causes"]) == (503, {f"port {first + 2}": processes.ENDED})
+    assert (await asyncio.to_thread(asked, first, "/healthz"))[0] == 200
+    # And the second one tells of itself only
+    assert (await asyncio.to_thread(asked, first + 1, "/readyz"))[0] == 200
+
+    # And one that is there and doesn't answer is stuck
+    with socket.create_server(("127.0.0.1", first + 2)):
+        assert (await asyncio.to_thread(asked, first, "/readyz"))[0] == 503
+        assert (await asyncio.to_thread(asked, first, "/healthz"))[0] == 503
+
+    # And when it is there again, all are ready, until another says that it isn't
+    monkeypatch.setenv(processes.PLACE, "2")
+    readiness.append(Readiness())
+    serve_probes(first, readiness[2])
+    await readiness[2].begin({})
+    assert (await asyncio.to_thread(asked, first, "/readyz"))[0] == 200
+    assert (await asyncio.to_thread(asked, first, "/healthz"))[0] == 200
+    store.problem = "away"
+    assert await in_time(readiness[1].causes)
+    assert (await asyncio.to_thread(asked, first, "/readyz"))[0] == 503
+    assert (await asyncio.to_thread(asked, first, "/healthz"))[0] == 200
+    for its in readiness:
+        await its.end()
 
 
 # --- what a composed process needs ------------------------------------------------------------------------------------

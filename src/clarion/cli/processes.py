@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from functools import partial
+from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,15 @@ from msgspec.json import encode
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
 from clarion.clock import monotonic
-from clarion.engine.readiness import Readiness
+from clarion.engine.readiness import Readiness, answer
 from clarion.model.errors import Misconfigured
 
 log = structlog.get_logger("clarion.processes")
 
-#: Tell a process that it is one of several, whose, and which.
-PARENT, PLACE = "CLARION_PARENT", "CLARION_PLACE"
+#: Tell a process that it is one of several, whose, which, and of how many.
+PARENT, PLACE, COUNT = "CLARION_PARENT", "CLARION_PLACE", "CLARION_COUNT"
+#: s in which another process answers a probe, or is stuck: whoever asked the first one waits a second or two for it.
+OTHERS_WITHIN = 0.5
 #: s that children have to end after they were asked to.
 PATIENCE = 30.0
 #: s before a child that died is started again; more when it dies at once, again and again.
@@ -46,11 +49,16 @@ def is_one_of_several() -> bool:
 
 
 def serve_probes(port: int, readiness: Readiness) -> None:
-    """Answers /healthz, /readyz and /metrics on `port` in threads; of several processes each on a port of its own."""
+    """Answers /healthz, /readyz and /metrics on `port` in threads; of several processes each on a port of its own.
+
+    The first one's probes tell of all of them: whoever looks at a container knows one port.
+    """
     if port:
-        address = ("0.0.0.0", port + int(os.environ.get(PLACE, "0")))  # nosec B104  # for Prometheus, Kubernetes
+        place, count = (int(os.environ.get(name, "0")) for name in (PLACE, COUNT))
+        others = () if place else range(port + 1, port + count)
+        address = ("0.0.0.0", port + place)  # nosec B104  # for Prometheus, Kubernetes
         try:
-            server = _Probes(address, partial(_Probe, readiness))
+            server = _Probes(address, partial(_Probe, readiness, others))
         except OSError as error:
             raise Misconfigured(f"metrics_port: {address[1]} can't be used: {error.strerror}") from None
         threading.Thread(target=server.serve_forever, name="clarion-probes", daemon=True).start()
@@ -68,17 +76,20 @@ class _Probe(BaseHTTPRequestHandler):
 
     timeout = 5
 
-    def __init__(self, readiness: Readiness, *connection: Any) -> None:
-        self._readiness = readiness
+    def __init__(self, readiness: Readiness, others: Sequence[int], *connection: Any) -> None:
+        self._readiness, self._others = readiness, others
         super().__init__(*connection)
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         if path == "/readyz":
             status, body = self._readiness.answer()
+            if status == 200:
+                status, body = answer({f"port {port}": why for port in self._others if (why := _lacks(port, path))})
             self._answer(status, "application/json" if status == 200 else "application/problem+json", encode(body))
         elif path == "/healthz":
-            alive = self._readiness.alive()
+            # One that has ended is started again by the supervisor: that takes no end of all of them.
+            alive = self._readiness.alive() and all(_lacks(port, path) in ("", ENDED) for port in self._others)
             status, word = (200, b"ok") if alive else (503, b"stuck")
             self._answer(status, "application/json", b'{"status":"%s"}' % word)
         elif path == "/metrics":
@@ -97,6 +108,24 @@ class _Probe(BaseHTTPRequestHandler):
         """Every few seconds the same."""
 
 
+#: Of a process on whose port nobody listens.
+ENDED = "the process has ended, or is starting"
+
+
+def _lacks(port: int, path: str) -> str:
+    """What the probe of another process of this machine says against it; empty: nothing."""
+    line = HTTPConnection("127.0.0.1", port, timeout=OTHERS_WITHIN)
+    try:
+        line.request("GET", path)
+        return "" if line.getresponse().status == 200 else "it says so itself"
+    except ConnectionRefusedError:
+        return ENDED
+    except (OSError, HTTPException):
+        return "the process doesn't answer"
+    finally:
+        line.close()
+
+
 class Supervisor:
     """Runs several commands of this command line, each in `commands` in a process of its own."""
 
@@ -104,7 +133,7 @@ class Supervisor:
         options = ["--config", str(config)] if config is not None else []
         start = [sys.executable, "-c", "from clarion.cli import main; main()", *options]
         self._commands = [[*start, *words] for words in commands]
-        self._environment = {**os.environ, PARENT: str(os.getpid())}
+        self._environment = {**os.environ, PARENT: str(os.getpid()), COUNT: str(len(commands))}
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._stopping = False
 

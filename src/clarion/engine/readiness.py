@@ -66,17 +66,7 @@ class Readiness:
 
     def answer(self) -> tuple[int, dict[str, Any]]:
         """The status and the document of `/readyz`."""
-        causes = self.causes()
-        if not causes:
-            return 200, {"status": "ready"}
-        return 503, {
-            "type": "about:blank",
-            "title": "Service Unavailable",
-            "status": 503,
-            "code": "unavailable",
-            "detail": "; ".join(f"{what}: {why}" for what, why in causes.items()),
-            "causes": dict(causes),
-        }
+        return answer(self.causes())
 
     def _held_up(self) -> float:
         return 0.0 if self._looking is None else monotonic() - self._looked_at
@@ -92,6 +82,20 @@ class Readiness:
         if causes.keys() != self._causes.keys():
             log.warning("not ready", **causes) if causes else log.info("ready")
         self._causes, self._looked_at = causes, monotonic()
+
+
+def answer(causes: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+    """The status and the document that tell of these causes."""
+    if not causes:
+        return 200, {"status": "ready"}
+    return 503, {
+        "type": "about:blank",
+        "title": "Service Unavailable",
+        "status": 503,
+        "code": "unavailable",
+        "detail": "; ".join(f"{what}: {why}" for what, why in causes.items()),
+        "causes": dict(causes),
+    }
 
 
 async def _cause(check: Check) -> str | None:
