@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,8 +16,10 @@ from clarion.templates.liquid import SHORT, Slow, compiled
 from clarion.templates.rendering import RenderFailed, render_key
 
 WORDS = " ".join(str(n) for n in range(9_999))
+#: A list of little length, and of much within.
+DEEP: Any = [json.loads("[" + ",".join(["[" * 60 + "]" * 60] * 1_500) + "]")]
 ROWS = [{"n": n, "t": "x"} for n in range(3_500)]
-SCOPE = {"event": {"data": {"words": WORDS, "others": WORDS + ".", "rows": ROWS, "nest": [[]] * 80_000}}}
+SCOPE = {"event": {"data": {"words": WORDS, "others": WORDS + ".", "rows": ROWS, "nest": [[]] * 80_000, "deep": DEEP}}}
 
 
 @pytest.fixture
@@ -43,6 +46,29 @@ async def render(templates: BudgetedTemplates, made: Workflow, scope: dict[str, 
         "{% for i in (1..9000) %}{% if 1 == 2 %}{% endif %}{% endfor %}",
         "{% tablerow i in (1..4000) %}{% endtablerow %}",
         "{{ event.data.nest }}",
+        "{{ event.data.deep }}",
+        *(
+            f"{{% for i in (1..400) %}}{{% assign y = event.data.deep | {name} %}}{{% endfor %}}"
+            for name in (
+                "truncate: 5",
+                "uniq",
+                "truncatewords: 2",
+                "base64_decode",
+                "split: ','",
+                "where: 'a'",
+                "join",
+                "map: 'a'",
+                "sort",
+                "first",
+                "json",
+                "replace: 'a', 'b'",
+                "concat: event.data.deep",
+                "compact",
+                "default: event.data.deep",
+                "append: event.data.deep",
+            )
+        ),
+        "{% for i in (1..400) %}{% if event.data.deep contains event.data.deep %}{% endif %}{% endfor %}",
         "{{ event.data.nest | join }}",
         "{{ event.data.words }}{{ event.data.words | upcase }}" * 20,
         "{% for i in (1..900) %}{% if event.data.words contains 'x' %}{% endif %}{% endfor %}",

@@ -22,6 +22,10 @@ Filter = Callable[..., Any]
 MAX_TEXT = 1_000_000
 #: No range is longer, and no template's loops make more rounds in all.
 MAX_ITEMS = 10_000
+#: Work without a bound of its own: for a process that is ended when it takes too long.
+ENDLESS = 1 << 62
+_NESTING = (list, tuple, dict)
+_LONG = (str, *_NESTING)
 #: No number that a filter gives is larger.
 MAX_NUMBER = 10**30
 
@@ -121,16 +125,34 @@ class Spending(Protocol):
     """What counts the work of a render."""
 
     env: Any
+    left: int  #: what may still be spent
 
     def spend(self, work: int) -> None:
         """Counts work; raises once it is too much."""
 
 
-def extent(value: object) -> int:
-    """The work, in the unit of `Spending`, that a filter or an output has with a value of this size."""
+def extent(value: object, left: int) -> int:
+    """The work, in the unit of `Spending`, that a filter or an output has with a value, all that is in it included.
+
+    With `left` to spend it is told no further than that; with no end of it, it isn't looked what is within.
+    """
     if isinstance(value, str):
         return len(value) >> 6
-    return len(value) >> 2 if isinstance(value, (list, tuple, dict)) else 0
+    if not isinstance(value, _NESTING):
+        return 0
+    items, letters, within = 0, 0, [value]
+    while within and items >> 2 <= left < ENDLESS:
+        one = within.pop()
+        items += len(one)
+        if isinstance(one, dict):
+            letters += sum(map(len, one))
+            one = one.values()
+        for inner in one:
+            if isinstance(inner, str):
+                letters += len(inner)
+            elif isinstance(inner, _NESTING):
+                within.append(inner)
+    return max(items, len(value)) + (letters >> 4) >> 2
 
 
 def bounded(name: str, filter_: Filter) -> Filter:
@@ -141,9 +163,10 @@ def bounded(name: str, filter_: Filter) -> Filter:
     wants_environment = getattr(filter_, "with_environment", False)
 
     def call(context: Spending, left: object, *args: Any, **named: Any) -> Any:
-        work = 2 + extent(left)
+        work = 2 + (len(left) >> 6 if isinstance(left, str) else extent(left, context.left))
         for arg in args:
-            work += extent(arg)
+            if isinstance(arg, _LONG):
+                work += extent(arg, context.left)
         context.spend(work)
         if foretold is not None and foretold(left, *args[:2]) > MAX_TEXT:
             raise ResourceLimitError(f"{name}: over {MAX_TEXT:,} characters", token=None)
@@ -156,7 +179,7 @@ def bounded(name: str, filter_: Filter) -> Filter:
             raise ResourceLimitError(f"{name}: over {MAX_TEXT:,} characters", token=None)
         if isinstance(made, int) and abs(made) > MAX_NUMBER:
             raise ResourceLimitError(f"{name}: a number with over 30 digits", token=None)
-        context.spend(extent(made))
+        context.spend(len(made) >> 6 if isinstance(made, str) else extent(made, context.left))
         return made
 
     if hasattr(filter_, "validate"):

@@ -43,13 +43,14 @@ from clarion.templates.tokens import MAX_SOURCE, BrokenTemplate, line_at, scan
 Scope = Mapping[str, Any]
 
 
-#: Work without a bound of its own: for a process that is ended when it takes too long.
-ENDLESS = 1 << 62
+ENDLESS = filters.ENDLESS
 #: The work of a render that nobody waits for: 5 to 10 ms. A unit is a node of the template, 64 characters that a filter
 #: passes through, or 4 items of a list.
 SHORT = 6_000
-#: The work of comparing two lists or mappings, at most: 0.5 to 1 ms for what an event may hold.
-DEEP = 500
+
+
+#: That of one output among others without a bound: up to 0.3 ms.
+SHORT_OUTPUT = 250
 
 
 class Slow(Exception):
@@ -137,9 +138,9 @@ class _OutputNode(OutputNode):
     def render_to_output(self, context: RenderContext, buffer: Any) -> int:
         value = self.expression.evaluate(context)
         if isinstance(value, (list, tuple, dict)):
-            context.spend(filters.extent(value))  # type: ignore[attr-defined]
+            context.spend(filters.extent(value, context.left))  # type: ignore[attr-defined]
             value = to_liquid_string(value, context.autoescape)
-            context.spend(filters.extent(value))  # type: ignore[attr-defined]
+            context.spend(filters.extent(value, 0))  # type: ignore[attr-defined]
         return buffer.write(to_liquid_string(value, context.autoescape))  # type: ignore[no-any-return]
 
 
@@ -239,16 +240,15 @@ class _Range(RangeLiteral):
 
 
 class _Compared:
-    """A comparison: as much work as its longer side, or as two lists or mappings may be all the way down."""
+    """A comparison: as much work as both sides are long."""
 
     __slots__ = ()
     left: Expression
     right: Expression
 
     def evaluate(self, context: RenderContext) -> object:
-        left, right = self.left.evaluate(context), self.right.evaluate(context)
-        deep = isinstance(left, (list, dict)) and isinstance(right, (list, dict))
-        context.spend(DEEP if deep else max(filters.extent(left), filters.extent(right)))  # type: ignore[attr-defined]
+        for side in (self.left, self.right):
+            context.spend(filters.extent(side.evaluate(context), context.left))  # type: ignore[attr-defined]
         return super().evaluate(context)  # type: ignore[misc]
 
 
@@ -270,8 +270,7 @@ class _Any(_AnyExpression):
     __slots__ = ()
 
     def evaluate(self, context: RenderContext) -> list[bool]:
-        left = self.left.evaluate(context)
-        each = DEEP if isinstance(left, (list, dict)) else 1 + filters.extent(left)
+        each = 1 + filters.extent(self.left.evaluate(context), context.left)  # type: ignore[attr-defined]
         context.spend(len(self.expressions) * each)  # type: ignore[attr-defined]
         return super().evaluate(context)
 
@@ -337,10 +336,9 @@ def _quick(nodes: list[Node], escape: bool) -> _Quick | None:
 
 def _short(value: Any, escape: bool) -> str:
     """A list or mapping as a text. Raises Slow if that is long."""
-    text = "" if len(value) > 1_000 else to_liquid_string(value, escape)
-    if len(value) > 1_000 or len(text) > 20_000:
+    if filters.extent(value, SHORT) > SHORT_OUTPUT:
         raise Slow
-    return text
+    return to_liquid_string(value, escape)
 
 
 def _plain_path(node: Node) -> tuple[str, ...] | None:
