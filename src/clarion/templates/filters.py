@@ -144,10 +144,8 @@ def extent(value: object, left: int) -> int:
     while within and items >> 2 <= left < ENDLESS:
         one = within.pop()
         items += len(one)
-        if isinstance(one, dict):
-            letters += sum(map(len, one))
-            one = one.values()
-        for inner in one:
+        letters += sum(map(len, one)) if isinstance(one, dict) else 0
+        for inner in one.values() if isinstance(one, dict) else one:
             if isinstance(inner, str):
                 letters += len(inner)
             elif isinstance(inner, _NESTING):
