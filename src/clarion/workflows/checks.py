@@ -14,11 +14,13 @@ from clarion.model.workflow import Workflow
 from clarion.sandbox.processes import Crashed, OverBudget, Sandbox
 from clarion.workflows.definition import canonical, parse
 from clarion.workflows.problems import Problem, WorkflowErrors
-from clarion.workflows.schema import check_data, judge, misfit
+from clarion.workflows.schema import check_data, fits, judge, misfit
 from clarion.workflows.weight import weight_of
 
 #: Weight times bytes of data that is checked at once: 20 ms at the very most.
 SHORT = 2_000_000
+#: The same for data that don't fit, of which the reason is told at once: that can be many times the work.
+TOLD = SHORT // 10
 #: A schema heavier than this isn't compiled where others wait.
 LIGHT = 500
 #: Bytes of a workflow that is checked and compiled at once.
@@ -43,7 +45,10 @@ class Checks:
             weight = self._weight(schema)
             if weight is None or weight > LIGHT or weight * size > SHORT:
                 return False
-            check_data(workflow, data)
+            if not fits(schema, data):
+                if weight * size > TOLD:
+                    return False
+                check_data(workflow, data)
         return True
 
     def _weight(self, schema: dict[str, Any]) -> int | None:

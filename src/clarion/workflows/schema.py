@@ -56,20 +56,30 @@ def check_data(workflow: Workflow, data: dict[str, Any]) -> None:
         raise misfit(workflow, *wrong)
 
 
+def fits(schema: dict[str, Any], data: dict[str, Any]) -> bool:
+    """Whether data fit a schema: much less work than to tell why not."""
+    return _validator(schema).is_valid(data)
+
+
 def judge(schema: dict[str, Any], data: dict[str, Any], *, keep: bool = True) -> tuple[str, str] | None:
     """Where `data` doesn't fit a schema and why; None: it fits. `keep`: the same schema will be asked about again."""
-    found = _kept.get(id(schema)) if keep else None
+    import jsonschema_rs
+
+    try:
+        (_validator(schema) if keep else _compiled(schema)).validate(data)
+    except jsonschema_rs.ValidationError as error:  # the first: `iter_errors` makes all of them, each with its value
+        return shown(("data", *error.instance_path)), error.message
+    return None
+
+
+def _validator(schema: dict[str, Any]) -> jsonschema_rs.Validator:
+    """The compiled schema, which is kept."""
+    found = _kept.get(id(schema))
     if found is None:
         if len(_kept) >= _MAX_KEPT:
             _kept.clear()
-        found = (schema, _compiled(schema))
-        if keep:
-            _kept[id(schema)] = found
-    validator = found[1]
-    if validator.is_valid(data):
-        return None
-    error = next(iter(validator.iter_errors(data)))
-    return shown(("data", *error.instance_path)), error.message
+        found = _kept[id(schema)] = (schema, _compiled(schema))
+    return found[1]
 
 
 def misfit(workflow: Workflow, where: str, reason: str) -> Invalid:
