@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from time import process_time
 from typing import Any
 
 import pytest
+from liquid.exceptions import LiquidError, ResourceLimitError
 
 from clarion.model.events import Event
 from clarion.model.words import Channel
@@ -12,7 +15,7 @@ from clarion.model.workflow import AttachedFile, Step, Workflow
 from clarion.sandbox.processes import Sandbox
 from clarion.templates import budget
 from clarion.templates.budget import BudgetedTemplates
-from clarion.templates.liquid import SHORT, Slow, compiled
+from clarion.templates.liquid import _PLAIN, SHORT, Slow, compiled
 from clarion.templates.rendering import RenderFailed, render_key
 
 WORDS = " ".join(str(n) for n in range(9_999))
@@ -59,12 +62,10 @@ async def render(templates: BudgetedTemplates, made: Workflow, scope: dict[str, 
                 "join",
                 "map: 'a'",
                 "sort",
-                "first",
                 "json",
                 "replace: 'a', 'b'",
                 "concat: event.data.deep",
                 "compact",
-                "default: event.data.deep",
                 "append: event.data.deep",
             )
         ),
@@ -81,6 +82,76 @@ async def render(templates: BudgetedTemplates, made: Workflow, scope: dict[str, 
 def test_what_is_much_work_is_not_done_where_others_wait(source: str) -> None:
     with pytest.raises(Slow):
         compiled(source, False).render(SCOPE, SHORT)
+
+
+#: What an event may hold at most, wide, long or deep; a text of what costs filters most, numbers with many digits.
+HOSTILE: dict[str, Any] = {
+    "deep": DEEP,
+    "wide": [[]] * 80_000,
+    "flat": list(range(40_000)),
+    "words": [["a" * 20] * 9_000],
+    "rows": [{"a": {"b": ["x" * 100] * 10}, "c": n} for n in range(180)],
+    "object": {f"key{n}": [n] for n in range(15_000)},
+    "text": "a " * 95_000,
+    "marks": "&a<b%c" * 30_000,
+    "long": 10**4_200,
+    "longs": [10**4_200] * 60,
+    "nothing": None,
+}
+_ARGUMENTS = ["", ": 'a'", ": 1", ": event.data.x", ": 'a', event.data.x", ": event.data.x, event.data.x"]
+
+
+@pytest.mark.parametrize("name", sorted(_PLAIN.filters))
+def test_no_filter_does_much_where_others_wait_whatever_it_is_given(name: str) -> None:
+    for kind, value in HOSTILE.items():
+        scope = {"event": {"data": {"x": value}}, "now": "2026-01-01T00:00:00Z"}
+        for arguments in _ARGUMENTS:
+            for left in ("event.data.x", "'a b'", "(1..9999)"):
+                source = f"{{% for i in (1..800) %}}{{% assign y = {left} | {name}{arguments} %}}{{% endfor %}}"
+                # Generous: 10 to 30 ms; without bounds it was seconds
+                assert spent(source, scope) < 0.15, (kind, left, arguments)
+
+
+def spent(source: str, scope: dict[str, Any]) -> float:
+    """Seconds of processor time, at best of three if it is long."""
+    template, times = compiled(source, False), [1.0]
+    while times[-1] > 0.1 and len(times) < 4:
+        began = process_time()
+        with suppress(Slow, LiquidError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError):
+            template.render(scope, SHORT)
+        times.append(process_time() - began)
+    return min(times)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for i in (1..500) %}{% assign y = (1..9999) | sum %}{% endfor %}",
+        "{% for i in (1..900) %}{% assign y = event.data.long | truncate: 3 %}{% endfor %}",
+        "{% for i in (1..200) %}{{ event.data.long }}{% endfor %}",
+        "{% for i in (1..900) %}{% assign y = event.data.long | plus: 1.5 %}{% endfor %}",
+        "{% for i in (1..900) %}{% assign y = 'a' | truncate: num: 5, end: event.data.deep %}{% endfor %}",
+        "{% for i in (1..900) %}{% assign y = event.data.longs | join %}{% endfor %}",
+        "{{ event.data.marks | escape_once }}",
+    ],
+)
+def test_ranges_long_numbers_and_named_arguments_are_work_too(source: str) -> None:
+    with pytest.raises(Slow):
+        compiled(source, False).render({"event": {"data": HOSTILE}}, SHORT)
+
+
+@pytest.mark.parametrize("call", ["replace: 'a', sub: event.data.x", "replace: seq: 'a', sub: event.data.x"])
+def test_a_named_argument_makes_nothing_huge_either(call: str) -> None:
+    with pytest.raises(ResourceLimitError, match="replace: over 1,000,000 characters"):
+        compiled(f"{{{{ event.data.x | {call} }}}}", False).render({"event": {"data": {"x": "a" * 20_000}}})
+
+
+def test_what_filters_do_not_look_at_is_no_work() -> None:
+    items = [{"actor": f"a{n}", "data": {"text": "word " * 400, "tags": ["x"] * 50}} for n in range(100)]
+    source = "{{ digest.items | size }}{% assign a = digest.items | map: 'actor' | uniq | first %}{{ a }}"
+    source += "{% assign b = digest.items | sort: 'actor' | last %}{{ b.actor }}{% assign c = b | default: a %}"
+    scope = {"digest": {"items": items}}
+    assert compiled(source * 10, False).render(scope, SHORT) == "100a0a99" * 10
 
 
 def test_what_messages_usually_say_is_little_work() -> None:

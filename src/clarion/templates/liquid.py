@@ -140,7 +140,9 @@ class _OutputNode(OutputNode):
         if isinstance(value, (list, tuple, dict)):
             context.spend(filters.extent(value, context.left))  # type: ignore[attr-defined]
             value = to_liquid_string(value, context.autoescape)
-            context.spend(filters.extent(value, 0))  # type: ignore[attr-defined]
+            context.spend(filters.length(value))  # type: ignore[attr-defined]
+        elif isinstance(value, int):
+            context.spend(filters.length(value))  # type: ignore[attr-defined]
         return buffer.write(to_liquid_string(value, context.autoescape))  # type: ignore[no-any-return]
 
 
