@@ -90,7 +90,7 @@ def test_without_a_connection_it_says_so_and_recovers(tmp_path: Path, databases:
         # And when there are some again, it goes on by itself
         eventually(lambda: report(server, 1)[0] == 202)
         assert eventually(lambda: kept(server) == 2)
-        assert server.said().count("waiting for a database connection") == 1
+        assert server.log.read_text().count("waiting for a database connection") == 1
         assert "Traceback" not in server.said()
     databases.drop_owned(url)
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from clarion.client import AsyncClarion, Clarion, Event, NotFound, RateLimited, Unauthorized, Unreachable
+from clarion.client.asynchronous import LET_GO
 from clarion.client.exchange import Retries
 from tests.client.conftest import KEY, Caller
 from tests.client.stub import CUT, DROP, HANG, Say, Stub
@@ -271,7 +272,7 @@ async def test_the_awaiting_client_waits_as_long_as_the_server_asks(
         clarion._retries = Retries(draw=lambda: 0.5)
         monkeypatch.setattr("clarion.client.asynchronous.asyncio.sleep", noted)
         await clarion.send("t", to="ada")
-    assert slept == [5.125]
+    assert slept == [5.125, LET_GO]
 
 
 async def test_a_closed_client_says_so(call: Caller, stub: Stub) -> None:

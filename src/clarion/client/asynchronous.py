@@ -15,8 +15,8 @@ from clarion.client.faces import Awaiting, Calls
 
 T = TypeVar("T")
 
-#: s after the end of all connections in which the HTTP client's threads let go of Python's objects. A program that ended
-#: in that moment was aborted by the interpreter, once in hundreds of runs (PyO3/pyo3#6084, before Python 3.14).
+#: s after the end of all connections in which the HTTP client's threads let go of Python's objects. A program that
+#: ended in that moment was aborted by the interpreter, once in hundreds of runs (PyO3/pyo3#6084, before Python 3.14).
 LET_GO = 0.02
 
 
