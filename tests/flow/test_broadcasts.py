@@ -145,14 +145,16 @@ async def test_that_nobody_works_is_said_too(clarion: Installation) -> None:
 async def test_a_large_event_is_cancelled_in_bites_and_nothing_goes_out_behind_the_answer(
     clarion: Installation,
 ) -> None:
-    await crowd(clarion)
+    people = await crowd(clarion)
     provider = clarion.providers["first"]
+    await clarion.event("news", recipients=people[:1])
+    await clarion.sent(count=1)  # by now it is known how quickly it answers: its whole room is taken at once
 
-    # Given a broadcast that is decided, and of which some mails are in flight
+    # Given a broadcast that is decided, and of which as many mails as there is room for are in flight
     provider.open.clear()
     event = await clarion.event("news", topic="news")
     await clarion.until(lambda: decided(clarion, event), 60)
-    await clarion.sent(count=5)
+    await clarion.sent(count=6)
 
     # When it is cancelled
     cancelled = await clarion.clarion.cancel(PROJECT, event)
@@ -164,7 +166,7 @@ async def test_a_large_event_is_cancelled_in_bites_and_nothing_goes_out_behind_t
     found = await shown(clarion, event)
     assert BITE < found["deliveries"]["cancelled"] == cancelled
     assert found["deliveries"]["sent"] == PEOPLE - cancelled
-    assert len(provider.sent) == found["deliveries"]["sent"] >= in_flight
+    assert len(provider.sent) - 1 == found["deliveries"]["sent"] >= in_flight - 1
     assert await clarion.clarion.cancel(PROJECT, event) == 0
 
 
