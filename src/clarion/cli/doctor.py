@@ -156,7 +156,7 @@ async def _inside(clarion: Clarion) -> list[Finding]:
 
 
 async def _clocks(clarion: Clarion) -> list[Finding]:
-    """Whose clock is off from the database's: this machine's, and those of workers and schedulers."""
+    """Whose clock is off from the database's: this machine's, and those of all processes at work."""
     if clarion.db.dialect == "sqlite":
         return []
     off = {("of this machine", clarion.keeper.skew)} | {
