@@ -13,7 +13,7 @@ from functools import cache
 from typing import NamedTuple
 
 from clarion.clock import HOUR, SECOND
-from clarion.deliveries.line import START, Line, Served, waiting
+from clarion.deliveries.line import PENDING, START, Line, Served, waiting
 from clarion.limits.interface import RESTAMP_AFTER, LimitsStore
 from clarion.model.decision import SlotRequest, slot_held
 from clarion.model.ids import Id
@@ -97,8 +97,10 @@ async def claim(
         if most <= 0:
             more.add(priority)
             continue
-        take = _take_by_turns if line.is_crowded(priority) else _take_first
-        found, served[priority] = await take(tx, provider, priority, most, lease, now, line)
+        if line.is_crowded(priority):
+            found, served[priority] = await _take_by_turns(tx, provider, priority, most, lease, now, line)
+        else:
+            found, served[priority] = await _take_first(tx, provider, priority, most, lease, now)
         if served[priority].crowded:
             more.add(priority)
         rows += found
@@ -114,12 +116,11 @@ async def claim(
     return Claims(taken, waited, stale, frozenset(more), served)
 
 
-_PENDING = (
-    "SELECT project AS p, id AS i FROM deliveries WHERE state = 'pending' AND provider = :provider "
-    "AND priority = :priority "
+_FIRST = f"SELECT project AS p, id AS i {PENDING} AND due_at <= :now ORDER BY due_at LIMIT :most"  # nosec B608
+_DUE = (
+    f"SELECT project AS p, id AS i {PENDING} "  # nosec B608
+    "AND share = {share} AND due_at <= :now ORDER BY due_at LIMIT {part}"
 )
-_FIRST = _PENDING + "AND due_at <= :now ORDER BY due_at LIMIT :most"
-_DUE = _PENDING + "AND share = {share} AND due_at <= :now ORDER BY due_at LIMIT {part}"
 _ALL_DUE = (
     f"SELECT d.p, d.i FROM unnest(:shares::bigint[], :parts::bigint[]) AS w(share, part) CROSS JOIN LATERAL "  # nosec B608
     f"({_DUE.format(share='w.share', part='w.part')} FOR UPDATE SKIP LOCKED) AS d"
@@ -127,7 +128,7 @@ _ALL_DUE = (
 
 
 async def _take_first(
-    tx: Tx, provider: str, priority: int, most: int, lease: Id, now: int, _line: Line
+    tx: Tx, provider: str, priority: int, most: int, lease: Id, now: int
 ) -> tuple[Sequence[Row], Served]:
     """Puts the lease on all that is due, if it isn't too much; else on the oldest."""
     found = await tx.fetch(

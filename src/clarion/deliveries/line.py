@@ -22,13 +22,14 @@ KNOWN = 200
 #: Before the first share.
 START = -1
 
-_PENDING = "FROM deliveries WHERE state = 'pending' AND provider = :provider AND priority = :priority "
+#: What waits at a provider in a priority, by its index.
+PENDING = "FROM deliveries WHERE state = 'pending' AND provider = :provider AND priority = :priority "
 #: A step through the index for each share, however many deliveries it has.
 _SHARES = (
-    f"WITH RECURSIVE s(share, place) AS (SELECT (SELECT min(share) {_PENDING} AND share > :after), 1 UNION ALL "  # nosec B608
-    f"SELECT (SELECT min(share) {_PENDING} AND share > s.share), place + 1 FROM s "
+    f"WITH RECURSIVE s(share, place) AS (SELECT (SELECT min(share) {PENDING} AND share > :after), 1 UNION ALL "  # nosec B608
+    f"SELECT (SELECT min(share) {PENDING} AND share > s.share), place + 1 FROM s "
     "WHERE s.share IS NOT NULL AND place < :most) "
-    f"SELECT share, EXISTS (SELECT 1 {_PENDING} AND share = s.share AND due_at <= :now) AS due "
+    f"SELECT share, EXISTS (SELECT 1 {PENDING} AND share = s.share AND due_at <= :now) AS due "
     "FROM s WHERE share IS NOT NULL"
 )
 
@@ -43,28 +44,29 @@ class Served(NamedTuple):
     looked_at: int = 0
 
 
+_NOTHING = Served({})
+
+
 class Line:
     """Who has had how much at one provider, by priority. Claims ask it; what they took is told when it stands."""
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         self._weights = {number_of(name): weight for name, weight in weights.items()}
         self._turns: dict[int, Turns[int, int]] = {}
-        self._after: dict[int, int] = {}
-        self._crowded: set[int] = set()
-        self._rest: dict[int, tuple[Sequence[int], int]] = {}
+        self._last: dict[int, Served] = {}
 
     def is_crowded(self, priority: int) -> bool:
         """Whether the last claim left something behind, as far as is known."""
-        return priority in self._crowded
+        return self._of(priority).crowded
 
     def known(self, priority: int, now: int) -> tuple[Sequence[int], int]:
         """Who waits, as a look a moment ago has found it, and when that was; nobody: look."""
-        rest, looked_at = self._rest.get(priority, ((), 0))
-        return (rest, looked_at) if 0 <= now - looked_at < KNOWN else ((), now)
+        last = self._of(priority)
+        return (last.rest, last.looked_at) if 0 <= now - last.looked_at < KNOWN else ((), now)
 
     def after(self, priority: int) -> int:
         """Where the next look begins."""
-        return self._after.get(priority, START)
+        return self._of(priority).after
 
     def turns(self, priority: int) -> Turns[int, int]:
         """The account of a priority."""
@@ -72,11 +74,13 @@ class Line:
 
     def serve(self, served: Mapping[int, Served]) -> None:
         """Notes what a claim took."""
-        for priority, s in served.items():
+        for priority, last in served.items():
             turns = self._turns.setdefault(priority, self.turns(priority))
-            turns.charge(s.took)
-            self._after[priority], self._rest[priority] = s.after, (s.rest, s.looked_at)
-            (self._crowded.add if s.crowded else self._crowded.discard)(priority)
+            turns.charge(last.took)
+            self._last[priority] = last
+
+    def _of(self, priority: int) -> Served:
+        return self._last.get(priority, _NOTHING)
 
 
 async def waiting(tx: Tx, provider: str, priority: int, after: int, now: int) -> tuple[list[int], int]:
