@@ -224,7 +224,9 @@ def _weigh(nodes: Iterable[Node], context: RenderContext) -> int:
         while expressions:
             expression = expressions.pop()
             expressions += expression.children()
-            if (bounded := _BOUNDED.get(type(expression))) is not None:
+            if isinstance(expression, (EqExpression, NeExpression, ContainsExpression)):
+                expression.left, expression.right = _Side(expression.left), _Side(expression.right)
+            elif (bounded := _BOUNDED.get(type(expression))) is not None:
                 expression.__class__ = bounded
     return count
 
@@ -241,29 +243,25 @@ class _Range(RangeLiteral):
         return made
 
 
-class _Compared:
-    """A comparison: as much work as both sides are long."""
+class _Side(Expression):
+    """A side of a comparison, which is as much work as its sides are long."""
 
-    __slots__ = ()
-    left: Expression
-    right: Expression
+    __slots__ = ("inner",)
+
+    def __init__(self, inner: Expression) -> None:
+        super().__init__(inner.token)
+        self.inner = inner
+
+    def __str__(self) -> str:
+        return str(self.inner)
 
     def evaluate(self, context: RenderContext) -> object:
-        for side in (self.left, self.right):
-            context.spend(filters.extent(side.evaluate(context), context.left))  # type: ignore[attr-defined]
-        return super().evaluate(context)  # type: ignore[misc]
+        value = self.inner.evaluate(context)
+        context.spend(filters.extent(value, context.left))  # type: ignore[attr-defined]
+        return value
 
-
-class _Equal(_Compared, EqExpression):
-    __slots__ = ()
-
-
-class _Unequal(_Compared, NeExpression):
-    __slots__ = ()
-
-
-class _Contains(_Compared, ContainsExpression):
-    __slots__ = ()
+    def children(self) -> list[Expression]:
+        return [self.inner]
 
 
 class _Any(_AnyExpression):
@@ -277,10 +275,7 @@ class _Any(_AnyExpression):
         return super().evaluate(context)
 
 
-_BOUNDED: dict[type[Expression], type[Expression]] = {
-    RangeLiteral: _Range, EqExpression: _Equal, NeExpression: _Unequal, ContainsExpression: _Contains,
-    _AnyExpression: _Any,
-}  # fmt: skip
+_BOUNDED: dict[type[Expression], type[Expression]] = {RangeLiteral: _Range, _AnyExpression: _Any}
 
 
 def _told(error: LiquidError, source: str) -> BrokenTemplate:
