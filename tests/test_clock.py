@@ -46,7 +46,7 @@ def test_an_hour_back_is_waited_for_at_half_speed_and_time_never_goes_back(machi
     assert machine.clock.now() - NOON == 15 * SECOND + 500  # the first second before anybody looked was a whole one
     assert machine.clock.lead() == pytest.approx(HOUR - 4_500, abs=SECOND)
     # And others, who check signatures, are told what they take for the time
-    assert world(machine.clock) == machine.reference
+    assert world(machine.clock)() == machine.reference
     # And two hours later both are the same again
     machine.wait(2 * HOUR)
     assert machine.clock.now() == pytest.approx(machine.reference, abs=2)
@@ -61,7 +61,7 @@ def test_a_day_ahead_is_followed_only_when_it_lasts(machine: Machine) -> None:
     machine.off = 0
     machine.wait(MINUTE)
     # Then nothing has happened
-    assert machine.clock.now() == machine.reference == world(machine.clock)
+    assert machine.clock.now() == machine.reference == world(machine.clock)()
     assert machine.steps == [DAY, -DAY]
     # But when it stays there
     machine.off = DAY
@@ -82,7 +82,7 @@ def test_a_day_back_is_no_hour_it_is_followed_when_it_lasts(machine: Machine) ->
     machine.off = -DAY
     machine.wait(CONFIRM)
     assert machine.clock.now() == NOON + machine.passed
-    assert world(machine.clock) == machine.reference
+    assert world(machine.clock)() == machine.reference
     machine.wait(MINUTE)
     assert machine.clock.now() == machine.reference
 
@@ -97,4 +97,4 @@ def test_what_a_clock_loses_or_gains_bit_by_bit_is_made_up_within_seconds(machin
 
 def test_of_a_clock_that_tests_move_the_world_has_the_same_time() -> None:
     clock = SimulatedClock()
-    assert world(clock) == clock.now()
+    assert world(clock)() == clock.now()

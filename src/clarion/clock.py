@@ -120,27 +120,25 @@ class SteadyClock:
         return stepped
 
 
-def world(clock: Clock) -> int:
-    """The time as others know it, for what they check: signatures, dates. It differs from `now()` only after a step."""
-    return clock.world() if isinstance(clock, SteadyClock) else clock.now()
+def world(clock: Clock) -> Callable[[], int]:
+    """Tells the time as others know it, for what they check: signatures, dates. It differs only after a step."""
+    return clock.world if isinstance(clock, SteadyClock) else clock.now
 
 
 #: On Linux it goes on while the machine sleeps.
 _TICKING = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-#: Nanoseconds that never run backwards, for `SteadyClock`.
+#: Seconds that never run backwards, for time-outs and heartbeats; on Linux those that the machine slept count.
+monotonic: Callable[[], float] = partial(time.clock_gettime, _TICKING)
+
+#: The same in nanoseconds, for `SteadyClock`.
 ticks: Callable[[], int] = partial(time.clock_gettime_ns, _TICKING)
 
 
 def randomness(size: int) -> bytes:
     """`size` unpredictable bytes, for ids, keys and nonces."""
     return os.urandom(size)
-
-
-def monotonic() -> float:
-    """Seconds that never run backwards, for time-outs and heartbeats; on Linux those that the machine slept count."""
-    return time.clock_gettime(_TICKING)
 
 
 @lru_cache(maxsize=1024)  # all messages of an event tell the same instants

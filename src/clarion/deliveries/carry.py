@@ -89,8 +89,6 @@ async def _outcome(provider: HttpProvider, message: Message, now: int, make: Mak
     size = len(request.body) if request.counted is None else request.counted
     if refusal := provider.limits.check_size(size):
         return refusal
-    if not may_leave():
-        return NOT_OURS
     try:
         answer = await provider.call(request, now)
         return answer if isinstance(answer, Outcome) else provider.outcome_of(answer, message)
@@ -120,8 +118,6 @@ async def _outcomes(provider: BatchProvider, messages: Sequence[Message], now: i
         return None
     if provider.limits.check_size(len(request.body) if request.counted is None else request.counted):
         return None
-    if not may_leave():
-        return [NOT_OURS] * len(messages)
     try:
         answer = await provider.call(request, now)
         if isinstance(answer, Outcome):

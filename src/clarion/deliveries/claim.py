@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
+from operator import itemgetter
 from typing import NamedTuple
 
 from clarion.clock import HOUR, SECOND
@@ -134,7 +135,7 @@ async def _take_first(
     found = await tx.fetch(
         _leasing(_FIRST + tx.skip_locked), provider=provider, priority=priority, now=now, lease=lease, most=most
     )
-    return found, Served(Counter(row["share"] for row in found), crowded=len(found) >= most)
+    return found, Served(Counter(map(_share, found)), crowded=len(found) >= most)
 
 
 async def _take_by_turns(
@@ -152,7 +153,7 @@ async def _take_by_turns(
         present, behind = present[:most], present[most - 1]
     parts = line.turns(priority).parts(present, most)
     found = await _take(tx, provider, priority, parts, lease, now)
-    took = Counter(row["share"] for row in found)
+    took = Counter(map(_share, found))
     rest = [s for s in present if took[s] >= parts.get(s, 0)]
     known = () if partly else rest
     return found, Served({s: took[s] for s in present}, behind, partly or bool(rest), known, looked_at)
@@ -165,6 +166,9 @@ async def _take(tx: Tx, provider: str, priority: int, parts: Mapping[int, int], 
         return await tx.fetch(_leasing(_ALL_DUE), **same, shares=list(parts), parts=list(parts.values()))
     one = _leasing(_DUE.format(share=":share", part=":part") + tx.skip_locked)
     return [row for share, part in parts.items() for row in await tx.fetch(one, **same, share=share, part=part)]
+
+
+_share = itemgetter("share")
 
 
 @cache

@@ -392,7 +392,7 @@ class Dispatcher:
             self._report(batch, delivery, outcome)
 
         send_under(partial(self._lease.holds, batch.lease))
-        await deliver(batch.provider, messages, world(self._clock), answered)
+        await deliver(batch.provider, messages, world(self._clock)(), answered)
 
     def _drop(self, batch: _Batch, claimed: Sequence[Claimed], why: str) -> None:
         """They aren't sent. The next claim gives them back, if the lease isn't declared over until then."""

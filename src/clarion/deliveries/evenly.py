@@ -24,6 +24,7 @@ class Evenly:
 
     def __init__(self, size: int) -> None:
         self._size = max(1, size)
+        self._half = max(4, self._size // 2)
         self._takes: float | None = None  #: the mean; None: nothing has answered yet
         self._heard = 0.0  #: when something answered, or nothing was there to answer
         self._left, self._at, self._rate = 0.0, 0.0, 0.0
@@ -34,7 +35,7 @@ class Evenly:
         if self._takes is None:
             self._takes = seconds
         else:
-            self._takes += (seconds - self._takes) / max(4, self._size // 2)
+            self._takes += (seconds - self._takes) / self._half
 
     def most(self, now: float, busy: int) -> int:
         """How many may begin now, beside those that are in flight."""

@@ -53,7 +53,7 @@ class HttpClient:
     def __init__(
         self, clock: Clock, *, extra_ca: bytes | None = None, connect_timeout: timedelta = CONNECT_TIMEOUT
     ) -> None:
-        self._clock, self._extra_ca, self._connect_timeout = clock, extra_ca, connect_timeout
+        self._world, self._extra_ca, self._connect_timeout = world(clock), extra_ca, connect_timeout
         self._plain: Client | None = None  # made when first used, as the next
         self._http2: Client | None = None
         self._guarded: OrderedDict[tuple[str, int, str], Client] = OrderedDict()
@@ -125,7 +125,7 @@ class HttpClient:
             status=status,
             headers=headers,
             body=bytes(body)[:MOST_READ],
-            at=world(self._clock),
+            at=self._world(),
             truncated=len(body) > MOST_READ,
         )
 

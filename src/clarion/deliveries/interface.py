@@ -134,7 +134,10 @@ class Http(Protocol):
     """The port to the one HTTP client (`http.py`)."""
 
     async def call(self, request: HttpRequest) -> HttpResponse | Outcome:
-        """The complete answer, or what it came to without one. Never raises but when cancelled."""
+        """The complete answer, or what it came to without one. Never raises but when cancelled.
+
+        Right before a request leaves it asks whether it may (`clarion.deliveries.lease`).
+        """
         ...
 
 

@@ -130,7 +130,7 @@ class Recaller:
 
         async def at(instant: int, provider: Provider, messages: Sequence[Message]) -> None:
             await asyncio.sleep(max(0, instant - self._clock.now()) / 1000)
-            await recall(provider, messages, world(self._clock), report)
+            await recall(provider, messages, world(self._clock)(), report)
 
         turns = []
         for name, messages in by_provider.items():

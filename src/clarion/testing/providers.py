@@ -33,6 +33,7 @@ from clarion.deliveries.interface import (
     Services,
     Unsupported,
 )
+from clarion.deliveries.lease import NOT_OURS, may_leave
 from clarion.deliveries.providers import available_kinds, build
 from clarion.model.delivery import Message, Outcome, Receipt, failed
 from clarion.model.errors import Invalid, Misconfigured
@@ -71,12 +72,14 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StubHttp:
-    """An HTTP client that answers as told and keeps the requests."""
+    """An HTTP client that answers as told and keeps the requests. Like the real one, it sends under a lease only."""
 
     def __init__(self, answer: HttpResponse | Outcome | Callable[[HttpRequest], HttpResponse | Outcome]) -> None:
         self.answer, self.requests = answer, list[HttpRequest]()
 
     async def call(self, request: HttpRequest) -> HttpResponse | Outcome:
+        if not may_leave():
+            return NOT_OURS
         self.requests.append(request)
         return self.answer(request) if callable(self.answer) else self.answer
 

@@ -38,7 +38,7 @@ async def _take(name: str, request: Request, app: App) -> Response:
         headers=dict(request.headers),
         body=await body_of(request, MOST_BODY),
         url=app.callback_url(name) + (f"?{query}" if query else ""),
-        now=world(app.clock),
+        now=world(app.clock)(),
     )
     await app.receive(name, await provider.read_callback(callback))
     # Empty, and 200: Mailgun takes 204 for a failure, and Twilio would text the body of an answer to the person.
