@@ -15,7 +15,7 @@ from clarion.directory.reads import Person, load_people
 from clarion.directory.tenants import tenants as load_tenants
 from clarion.model.decision import Context
 from clarion.model.events import Event
-from clarion.model.ids import Id
+from clarion.model.ids import Id, notification_id
 from clarion.model.people import Tenant
 from clarion.model.words import Channel, ContactKind, Priority
 from clarion.model.workflow import Workflow
@@ -149,6 +149,7 @@ class Contexts:
         """One recipient of one workflow run."""
         event = run.event
         person = people.persons[event.project, recipient]
+        more.setdefault("notification", notification_id(event.id, workflow.key, recipient))  # asked for more than once
         return Context(
             event=event,
             workflow=workflow,
