@@ -21,7 +21,7 @@ from clarion.engine.work import Deciding, Duties, Work
 from clarion.engine.workers import HEARTBEAT, Workers
 from clarion.model.errors import Misconfigured
 from clarion.model.jobs import Job
-from clarion.projections.runner import Projections
+from clarion.projections.runner import BATCH, Projections
 from clarion.storage import Database
 
 log = structlog.get_logger("clarion.engine")
@@ -88,11 +88,11 @@ class EmbeddedEngine:
             ("heartbeat", self._workers.beat, HEARTBEAT / 1000),
             ("recover leases", self._sweeper.recover_leases, RECOVER),
             ("sweep", self._sweeper.sweep, SWEEP),
-            ("project", self._projections.catch_up_all, PROJECT),
             ("hold the lock", self._hold_lock, HOLD),
             *self._chores,
         ):
             self._lanes.beating(name, step, beat)
+        self._lanes.beating("project", self._projections.catch_up_all, PROJECT, BATCH)
 
     async def _hold_lock(self) -> None:
         """A restart of PostgreSQL ends the lock: takes it again, or ends this process if another one was faster.

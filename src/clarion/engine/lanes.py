@@ -29,8 +29,8 @@ PATIENCE = 2.0  #: s between tries of a lane that keeps failing, at most
 class Lane:
     """One kind of work."""
 
-    def __init__(self, name: str, step: Step, pause: float, rung: bool) -> None:
-        self.name, self._step, self._pause = name, step, pause
+    def __init__(self, name: str, step: Step, pause: float, rung: bool, much: int = LITTLE) -> None:
+        self.name, self._step, self._pause, self._much = name, step, pause, much
         self._bell = asyncio.Event() if rung else None
         self._waiting: list[asyncio.Future[None]] = []
 
@@ -79,11 +79,11 @@ class Lane:
 
     async def _rest(self, found: int) -> None:
         if self._bell is None:
-            await asyncio.sleep(0 if found >= LITTLE else self._pause)
+            await asyncio.sleep(0 if found >= self._much else self._pause)
         elif not found:
             await self._bell.wait()
             await asyncio.sleep(self._pause)  # what comes in the same moment is worth one batch
-        elif found < LITTLE:
+        elif found < self._much:
             await asyncio.sleep(self._pause)
 
 
@@ -109,9 +109,9 @@ class Lanes:
         """Adds a lane with a bell, which begins with a round."""
         return self._add(Lane(name, step, pause, rung=True), self._resting)
 
-    def beating(self, name: str, step: Step, pause: float) -> Lane:
-        """Adds a lane that repeats every `pause` s, and at once while it finds much."""
-        return self._add(Lane(name, step, pause, rung=False), self._ended)
+    def beating(self, name: str, step: Step, pause: float, much: int = LITTLE) -> Lane:
+        """Adds a lane that repeats every `pause` s, and at once while a round finds `much`."""
+        return self._add(Lane(name, step, pause, rung=False, much=much), self._ended)
 
     def _add(self, lane: Lane, until: asyncio.Event) -> Lane:
         self._lanes[lane.name] = lane

@@ -16,7 +16,7 @@ from clarion.engine.workers import HEARTBEAT, Workers
 from clarion.model.errors import Unavailable
 from clarion.model.jobs import DECIDE, Job
 from clarion.model.words import Channel, Priority
-from clarion.projections.runner import Projections
+from clarion.projections.runner import BATCH, Projections
 from clarion.storage import Database
 
 log = structlog.get_logger("clarion.engine")
@@ -162,7 +162,7 @@ class SchedulerEngine:
         self._lanes.beating("schedule", self._leading(self._schedule), TICK)
         self._lanes.beating("recover leases", self._leading(self._sweeper.recover_leases), RECOVER)
         self._lanes.beating("sweep", self._leading(self._sweeper.sweep), SWEEP)
-        self._lanes.beating("project", self._leading(self._projections.catch_up_all), PROJECT)
+        self._lanes.beating("project", self._leading(self._projections.catch_up_all), PROJECT, BATCH)
         for name, step, beat in self._chores:
             self._lanes.beating(name, self._leading(step), beat)
 
