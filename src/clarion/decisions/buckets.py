@@ -121,7 +121,7 @@ def _wants(preferences: Iterable[Preference]) -> bool:
 async def with_buckets(tx: Tx, contexts: Sequence[Context], render: RenderKey) -> list[Context]:
     """The contexts with the buckets that their messages would join, in one query."""
     keys = Keys(render)
-    wanted = [keys.of(context) for context in contexts]
+    wanted = await tx.each(keys.of, contexts)
     known = {key for mine in wanted for _, key in mine.values()}
     if not known:
         return list(contexts)

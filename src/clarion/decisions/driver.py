@@ -187,13 +187,12 @@ class Decider:
             ((p, run.event.tenant) for (p, _), run in runs.items() if run.event.tenant is not None),
             now,
         )
-        cases = []
+        found = []
         for shard in opened:
             run = runs[shard.ref.project, shard.ref.event_id]
             for workflow in run.workflows:
-                for member in shard.members:
-                    context = self._contexts.context(run, workflow, people, member)
-                    cases.append(Case(shard.ref, context, self._contexts.dedupe_key(context)))
+                found += [(shard.ref, self._contexts.context(run, workflow, people, m)) for m in shard.members]
+        cases = await tx.each(lambda one: Case(*one, self._contexts.dedupe_key(one[1])), found)
         keys = [(c.key, c.context.event.id) for c in cases if c.key is not None]
         taken = await claimed_by_others(tx, keys, now) if keys else set()
         cases = [_as_duplicate(c) if c.key and (c.key, c.context.event.id) in taken else c for c in cases]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from clarion.storage.capacity import Connections
 
 T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
 Dialect = Literal["sqlite", "postgresql"]
 
 
@@ -59,6 +61,13 @@ class Tx(ABC):
 
     async def alone(self, name: str) -> None:  # noqa: B027
         """Waits for whoever holds this name, and holds it until the transaction ends. SQLite's one writer is alone."""
+
+    async def each(self, make: Callable[[A], B], things: Iterable[A]) -> list[B]:
+        """What `make` gives for each: where that may take long, and other tasks of the event loop need their turns.
+
+        Work on SQLite has a thread of its own.
+        """
+        return [make(thing) for thing in things]
 
     @abstractmethod
     async def fetch(self, statement: str, /, **values: Any) -> Sequence[Row]:
