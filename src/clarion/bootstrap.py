@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -244,22 +245,22 @@ class Clarion:
         """
         zones.pin()
         set_up_tracing(settings)
-        db = await open_database(settings.database_url, settings.database.pool_size)
-        try:
+        async with AsyncExitStack() as opened:  # whatever fails, nothing of it is left open: it is tried again
+            db = await open_database(settings.database_url, settings.database.pool_size)
+            opened.push_async_callback(db.close)
             if alone and settings.engine == "embedded":
                 await take_lock(db)
             await prepare(settings.database_url)
             keeper = await Timekeeper.begin(db, clock)
             limits = await open_limits(settings, db, keeper.clock)
+            opened.push_async_callback(limits.close)
             ring = await open_keys(settings, db)
             clarion = cls(settings, db, limits, ring, await open_lookup(db, ring), keeper, providers or {})
             clarion.admin_key = await db.write(
                 lambda tx: first_rows(tx, clarion.bus, settings.admin_key, clarion.clock.now())
             )
             await clarion.catalogue.refresh()
-        except BaseException:
-            await db.close()
-            raise
+            opened.pop_all()
         return clarion
 
     @classmethod
