@@ -198,7 +198,8 @@ def _fault(error: Exception, *, guarded: bool) -> Outcome:
 
     The classes of pyreqwest 0.15 don't tell the phases apart: a server that hangs after the request raises
     ConnectTimeoutError too. The chain of causes does (reqwest's `client error (Connect)`); what isn't known to have
-    failed before the request left counts as having left. tests/deliveries/test_http.py and test_http2.py try it all on real sockets.
+    failed before the request left counts as having left. tests/deliveries/test_http.py and test_http2.py try it all on
+    real sockets.
     """
     causes = [cause["message"] for cause in (getattr(error, "details", None) or {}).get("causes") or []]
     told = " ".join(causes[1:])  # the first one names the URL
