@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from clarion.limits.turns import Turns
 from clarion.model.shares import named, share_of
 
@@ -32,3 +35,26 @@ def test_absence_saves_up_nothing() -> None:
     turns = Turns({}, named)
     served(turns, A)
     assert served(turns, A, B, rounds=20) == {A: 100, B: 100}
+
+
+def test_who_holds_less_gets_more_until_all_hold_the_same() -> None:
+    turns = Turns({}, named)
+    # Whoever has a place full already waits for those who have none
+    assert turns.parts([A, B], 6, {A: 40}) == {B: 6}
+    assert turns.parts([A, B], 6, {A: 4}) == {A: 1, B: 5}
+    assert turns.parts([A, B], 6) == {A: 3, B: 3}
+    # A tenant's workflows divide what it may hold, and weights count for what is held as well
+    assert turns.parts([A, A_MORE, B], 8, {A: 8}) == {A_MORE: 3, B: 5}
+    assert Turns({"a": 3.0}, named).parts([A, B], 8, {A: 4}) == {A: 5, B: 3}
+
+
+@given(
+    st.dictionaries(st.sampled_from([A, A_MORE, B, "c/x", "d/x"]), st.integers(0, 60), min_size=1), st.integers(1, 99)
+)
+def test_all_of_the_room_is_given_and_nobody_who_holds_more_gets_more(held: dict[str, int], most: int) -> None:
+    turns = Turns({}, lambda share: (share, share))  # each its own tenant
+    parts = turns.parts(list(held), most, held)
+    assert sum(parts.values()) == most
+    assert all(part > 0 for part in parts.values())
+    after = {share: held[share] + parts.get(share, 0) for share in held}
+    assert all(after[share] <= min(after.values()) + 2 for share in parts), "a rounding apart they end even"

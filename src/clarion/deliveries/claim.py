@@ -27,7 +27,7 @@ HELD = HOUR
 #: The columns of a delivery that `described` takes.
 CLAIMED = (
     "project, id, notification_id, step, channel, priority, contact_id, provider, attempts, provider_attempts, "
-    "possible_duplicate, tried"
+    "possible_duplicate, tried, share"
 )
 _NOTIFICATIONS = (
     "SELECT n.project, n.id, n.event_id, n.workflow, n.version, n.recipient, n.tenant, n.category, e.expires_at, "
@@ -65,6 +65,7 @@ class Claimed(NamedTuple):
     provider_attempts: int  #: counted ones with this provider, before this one
     possible_duplicate: bool
     tried: tuple[str, ...] = ()  #: the providers that have given it up
+    share: int = 0  #: whose it is: `clarion.model.shares`
     traceparent: str | None = None  #: the trace of its event
 
     @property
@@ -84,11 +85,13 @@ class Claims(NamedTuple):
 
 
 async def claim(
-    tx: Tx, provider: str, rooms: Mapping[int, int], lease: Id, now: int, limits: LimitsStore, line: Line
-) -> Claims:
+    tx: Tx, provider: str, rooms: Mapping[int, int], lease: Id, now: int, limits: LimitsStore, line: Line,
+    held: Mapping[int, int] | None = None,
+) -> Claims:  # fmt: skip
     """Takes what is due of the priorities in `rooms`, the most urgent first; a priority has room after those before.
 
-    In a priority those who wait take turns; `line` is told by `Claims.served`, once the claim stands.
+    In a priority those who wait take turns, by what of them is in flight (`held`, by share) and by what they had;
+    `line` is told by `Claims.served`, once the claim stands.
     """
     rows: list[Row] = []
     more = set()
@@ -99,7 +102,7 @@ async def claim(
             more.add(priority)
             continue
         if line.is_crowded(priority):
-            found, served[priority] = await _take_by_turns(tx, provider, priority, most, lease, now, line)
+            found, served[priority] = await _take_by_turns(tx, provider, priority, most, lease, now, line, held)
         else:
             found, served[priority] = await _take_first(tx, provider, priority, most, lease, now)
         if served[priority].crowded:
@@ -139,7 +142,7 @@ async def _take_first(
 
 
 async def _take_by_turns(
-    tx: Tx, provider: str, priority: int, most: int, lease: Id, now: int, line: Line
+    tx: Tx, provider: str, priority: int, most: int, lease: Id, now: int, line: Line, held: Mapping[int, int] | None
 ) -> tuple[Sequence[Row], Served]:
     """Puts the lease on what is due of everybody who waits, as much as their turn is."""
     after = behind = line.after(priority)
@@ -151,7 +154,7 @@ async def _take_by_turns(
     partly = (after, behind) != (START, START)
     if partly and len(present) > most:  # no account remembers so many: one after another then
         present, behind = present[:most], present[most - 1]
-    parts = line.turns(priority).parts(present, most)
+    parts = line.turns(priority).parts(present, most, held)
     found = await _take(tx, provider, priority, parts, lease, now)
     took = Counter(map(_share, found))
     rest = [s for s in present if took[s] >= parts.get(s, 0)]
@@ -175,7 +178,7 @@ _share = itemgetter("share")
 def _leasing(picked: str) -> str:
     return (
         f"WITH picked AS ({picked}) UPDATE deliveries SET state = 'sending', lease = :lease FROM picked "  # nosec B608
-        f"WHERE project = p AND id = i RETURNING {CLAIMED}, policy_version, slot_at, share"
+        f"WHERE project = p AND id = i RETURNING {CLAIMED}, policy_version, slot_at"
     )
 
 
@@ -290,6 +293,7 @@ def _claimed(row: Row, n: Row) -> Claimed:
         provider_attempts=row["provider_attempts"],
         possible_duplicate=bool(row["possible_duplicate"]),
         tried=tuple((row["tried"] or "").split()),
+        share=row["share"],
         traceparent=n["traceparent"],
     )
 

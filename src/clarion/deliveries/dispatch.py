@@ -8,6 +8,7 @@ what doesn't is put off until its turn.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -101,7 +102,7 @@ class Dispatcher:
         self._db, self._clock, self.providers, self._renderer = db, clock, providers, renderer
         self._outcomes, self._lease, self._detour, self._pace = outcomes, lease, detour, pace
         self._most = {name: min(max_in_flight, p.max_in_flight) for name, p in providers.items()}
-        self._in_flight: dict[str, set[Key]] = {name: set() for name in providers}
+        self._in_flight: dict[str, dict[Key, int]] = {name: {} for name in providers}  #: whose it is
         self._claiming = {name: asyncio.Lock() for name in providers}
         self._lines = {name: Line({}) for name in providers}
         self._evenly = {name: Evenly(int(most * SHARED_ROOM)) for name, most in self._most.items()}
@@ -169,14 +170,11 @@ class Dispatcher:
         shared = min(shared, evenly.most(monotonic(), busy))
         rooms = {p: min(free if p in URGENT else shared, burst) for p in hints}
         began, line = monotonic(), self._lines[provider]
+        held = Counter(self._in_flight[provider].values()) if any(map(line.is_crowded, rooms)) else None
         self._hints[provider] = set()  # hints that come from now on are about what this claim may not see
         try:
-            claims = await self._claim(
-                provider,
-                partial(
-                    claim, provider=provider, rooms=rooms, lease=lease, now=now, limits=self._pace.limits, line=line
-                ),
-            )
+            work = partial(claim, provider=provider, rooms=rooms, lease=lease, now=now, line=line, held=held)
+            claims = await self._claim(provider, partial(work, limits=self._pace.limits))
         except BaseException:
             self._hints[provider] |= hints
             raise
@@ -198,12 +196,12 @@ class Dispatcher:
             self._unheard.add(provider)
             self._dropped.discard(provider)
             if doubtful:
-                lease, held = self._lease.id, self._in_flight[provider]
-                await self._db.write(partial(let_go, provider=provider, lease=lease, but=held), Lane.OUTCOMES)
+                but = set(self._in_flight[provider])
+                await self._db.write(partial(let_go, provider=provider, lease=self._lease.id, but=but), Lane.OUTCOMES)
             claims = await self._db.write(work, Lane.OUTCOMES)
             self._unheard.discard(provider)
             self._lines[provider].serve(claims.served)
-            self._in_flight[provider].update(c.key for c in claims.taken)
+            self._in_flight[provider].update((c.key, c.share) for c in claims.taken)
             return claims
 
     def _begin(self, provider: str, claims: Claims, lease: Id, now: int, *, probe: bool = False) -> None:
@@ -418,7 +416,7 @@ class Dispatcher:
     def _give_room(self, ended: Iterable[Claimed]) -> None:
         providers = set()
         for c in ended:
-            self._in_flight[c.provider].discard(c.key)
+            self._in_flight[c.provider].pop(c.key, None)
             providers.add(c.provider)
         for provider in providers & self._bells.keys():
             self._bells[provider]()

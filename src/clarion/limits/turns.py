@@ -35,17 +35,29 @@ class Turns(Generic[S, N]):
         had = _since_least(self._shares, present)
         return sorted(present, key=lambda s: (tenants[self._named(s)[0]], had[s], s))
 
-    def parts(self, shares: Collection[S], most: int) -> dict[S, int]:
-        """How much of `most` each of those present gets, in their order: 1 at least, as far as it reaches."""
-        ordered, left = self.order(shares), most
-        found: dict[S, int] = {}
+    def parts(self, shares: Collection[S], most: int, held: Mapping[S, int] | None = None) -> dict[S, int]:
+        """How much of `most` each of those present gets, in their order: 1 at least, as far as it reaches.
+
+        With what they hold already (`held`) they come out even: who holds more than that gets nothing.
+        """
+        ordered, held = self.order(shares), held or {}
         weights = self._weights_of(ordered)
-        rest = sum(weights.values())
+        left, level, rest = most, most + sum(held.get(s, 0) for s in ordered), sum(weights.values())
+        waits: set[S] = set()
+        for share in sorted(ordered, key=lambda s: held.get(s, 0) / weights[s], reverse=True):
+            if held.get(share, 0) * rest < level * weights[share]:
+                break
+            waits.add(share)
+            level, rest = level - held[share], rest - weights[share]
+        found: dict[S, int] = {}
         for share in ordered:
+            if share in waits:
+                continue
             if left <= 0:
                 break
-            found[share] = min(left, max(1, round(left * weights[share] / rest)))
-            left, rest = left - found[share], rest - weights[share]
+            has = held.get(share, 0)
+            found[share] = min(left, max(1, round(level * weights[share] / rest) - has))
+            left, level, rest = left - found[share], level - found[share] - has, rest - weights[share]
         return found
 
     def charge(self, took: Mapping[S, int]) -> None:
