@@ -127,7 +127,7 @@ def _first(a: int | None, b: int | None) -> int | None:
 
 def _held(a: int | None, b: int | None) -> int | None:
     """What holds of the first that was said: None where that is "none"."""
-    said = b if a is None else a
+    said = _first(a, b)
     return None if said == UNCAPPED else said
 
 
