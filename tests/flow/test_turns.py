@@ -1,44 +1,88 @@
-"""Work that takes long for each of many lets others have their turns: a process that decides goes on living."""
+"""Keys that take long for each of many let others have their turns, in the process and in the queue."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from clarion.decisions.pace import LONGEST
 from clarion.model.events import Event
-from clarion.storage.postgres import TURN
-from tests.flow.by_hand import by_hand
+from clarion.timeslice import SLICE
+from tests.flow.by_hand import ByHand, by_hand
 from tests.flow.test_decisions import FREELY, MAIL
 
 EVENTS = 30
+KEY = SLICE * 1.1  #: s that a key takes
 
 
-async def test_keys_that_take_long_hold_up_nobody_else(tmp_path: Path, migrated_postgres_url: str) -> None:
+async def keyed_events(hand: ByHand, heard: Callable[[int], None]) -> None:
+    """Events whose dedupe and digest keys take as long as they may; `heard` is told whenever one is rendered."""
+    installation = hand.installation
+    await installation.people("ada")
+    key = "{{ event.data.n }}"
+    await installation.workflow(
+        "note", MAIL, preferences=FREELY, dedupe={"key": key, "window": "1h"},
+        digest={"mode": "fixed", "window": "5m", "key": f"{key}!"},
+    )  # fmt: skip
+    for n in range(EVENTS):
+        hand.clock.forward(1)
+        await installation.event("note", recipients=["ada"], data={"n": n})
+
+    def render(source: str, event: Event) -> str:
+        heard(event.data["n"])
+        time.sleep(KEY)
+        return f"{source}{event.data['n']}"
+
+    installation.clarion.contexts._render_key = render
+
+
+async def test_keys_that_take_long_hold_up_no_other_task(tmp_path: Path, migrated_postgres_url: str) -> None:
     async with by_hand(tmp_path, {"CLARION_DATABASE_URL": migrated_postgres_url}) as hand:
-        # Given events whose dedupe and digest keys take as long as they may
-        await hand.installation.people("ada")
-        key = "{{ event.data.n }}"
-        await hand.installation.workflow(
-            "note", MAIL, preferences=FREELY, dedupe={"key": key, "window": "1h"},
-            digest={"mode": "fixed", "window": "5m", "key": f"{key}!"},
-        )  # fmt: skip
-        for n in range(EVENTS):
-            await hand.installation.event("note", recipients=["ada"], data={"n": n})
+        # Given events with slow keys
         turns, seen = 0, list[int]()
-
-        def render(source: str, event: Event) -> str:
-            seen.append(turns)
-            time.sleep(TURN * 1.1)  # as long as it may take, without a budget's arithmetic
-            return f"{source}{event.data['n']}"
-
-        hand.installation.clarion.contexts._render_key = render
-        # When they are decided in a batch
+        await keyed_events(hand, lambda _: seen.append(turns))
+        # When they are decided
         deciding = asyncio.create_task(hand.settle())
         while not deciding.done():
             turns += 1
             await asyncio.sleep(0)
         await deciding
-        # Then something else had its turn between any two of them
+        # Then something else had its turn after the two keys of each
         assert len(seen) >= 2 * EVENTS
-        assert max(seen.count(turn) for turn in seen) == 1
+        assert max(seen.count(turn) for turn in seen) <= 2
+
+
+async def test_a_message_with_quick_keys_is_decided_beside_a_flood_of_slow_ones(
+    tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    async with by_hand(tmp_path, environment) as hand:
+        # Given many events with slow keys, and one of another workflow behind them
+        installation, rendered = hand.installation, list[int]()
+        await keyed_events(hand, rendered.append)
+        await installation.workflow("other", MAIL, preferences=FREELY)
+        await installation.event("other", recipients=["ada"], data={"n": 0})
+
+        async def decided(workflow: str) -> int:
+            count = f"SELECT count(*) AS n FROM shards WHERE done AND share LIKE '%{workflow}'"
+            return int((await installation.rows(count))[0]["n"])
+
+        # When a batch is decided, then it is among it, with as many of the flood as their part of the time suffices for
+        await hand.deciding.decider.decide_due(range(4))
+        assert await decided("other") == 1
+        first = await decided("note")
+        assert 1 <= first <= LONGEST / 2 / (2 * KEY) + 1
+        # And those put off wait untried, in their order
+        assert sorted(set(rendered)) == list(range(first))
+        (row,) = await installation.rows("SELECT max(tries) AS tries FROM shards WHERE NOT done")
+        assert row["tries"] == 0
+
+        # When the rest is decided, no more is begun at once than that time suffices for, and nothing twice
+        rounds = 1
+        while await decided("note") < EVENTS:
+            await hand.deciding.decider.decide_due(range(4))
+            rounds += 1
+        assert rounds >= EVENTS / (LONGEST / (2 * KEY) + 1)
+        assert rendered == sorted(rendered)
+        assert len(rendered) == 2 * EVENTS

@@ -50,10 +50,17 @@ WORKFLOWS = {
         "{ properties: { x: { $ref: '#/$defs/n' } }, required: [q] }, "
         "{ properties: { x: { $ref: '#/$defs/n' } }, required: [q] }, { type: string } ] } } }\n",
     ),
+    "keyed": workflow(
+        "keyed",
+        "x",
+        "dedupe: { window: 1h, key: \"{% for i in (1..900) %}{% assign w = event.data.text | split: ' ' | uniq %}"
+        '{% endfor %}{{ event.data.n }}" }\n',
+    ),
     "poison": workflow("poison", "{{ event.data.n }}"),
 }
 TABLE: dict[str, Any] = {"rows": [{"n": n, "t": f"row {n}"} for n in range(ROWS)]}
 ENDLESS = {"text": "word and word " * 14_000}
+KEYED = {"text": " ".join(f"w{n}" for n in range(1_500))}
 PEOPLE = [f"p{n}" for n in range(30)]
 
 
@@ -139,11 +146,35 @@ def slow_texts_hold_nobody_up(server: Server) -> None:
     assert max(took) < 10, took
 
 
+KEYS = 500  #: a batch of decisions
+
+
+def slow_keys_hold_nobody_up(server: Server) -> None:
+    # When as many events as are decided together have a dedupe key that takes as long as one may
+    bodies: list[dict[str, Any]] = [
+        {"type": "keyed", "data": {**KEYED, "n": n}, "recipients": [{"id": who, "email": f"{who}@example.com"}]}
+        for n, who in ((n, f"k{n}") for n in range(KEYS))
+    ]
+    with watched(server) as health:
+        for lot in range(0, KEYS, 100):
+            answer = server.call("POST", "/v1/events/batch", {"events": bodies[lot : lot + 100]})
+            assert answer.status == 202, answer
+        last = str(answer.body["results"][-1]["id"])
+        took = others_are_told(server, partial(_sent, server, last, 1), 180)
+
+    # Then the process answers, and others get their mail while that goes on
+    health.sort()
+    assert health[len(health) * 95 // 100] < 0.2, health[-20:]
+    assert len(took) > 5
+    assert max(took) < 3, took
+
+
 @pytest.mark.survival
 @pytest.mark.timeout(400)
 def test_on_sqlite_slow_templates_and_schemas_hold_nobody_up(tmp_path: Path) -> None:
     with Server(tmp_path / "c", WORKFLOWS) as server:
         slow_texts_hold_nobody_up(server)
+        slow_keys_hold_nobody_up(server)
 
         # When an event would take its schema for ever
         with watched(server) as health:
@@ -170,6 +201,7 @@ def test_on_celery_slow_templates_hold_nobody_up(tmp_path: Path, stores: Stores)
         cluster.start("scheduler")
         assert eventually(lambda: cluster.workers("worker") >= 2, 60), worker.said()
         slow_texts_hold_nobody_up(cluster.server)
+        slow_keys_hold_nobody_up(cluster.server)
 
 
 class Mortal:

@@ -6,23 +6,19 @@ Joining locks the open bucket FOR KEY SHARE, closing takes it FOR UPDATE, and on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from hashlib import blake2b
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
+from clarion.decisions.keys import BucketKey, BucketKeys, key_of
 from clarion.decisions.rules import candidates, verdicts
 from clarion.model import ids
 from clarion.model.decision import Bucket, Context, Decided, Grant, SlotRequest, Verdict, slot_held
-from clarion.model.events import Event
 from clarion.model.ids import Id
-from clarion.model.people import Preference
-from clarion.model.words import OnLimit, Reason, VerdictKind
-from clarion.model.workflow import Step, Workflow
+from clarion.model.words import Reason, VerdictKind
+from clarion.model.workflow import Step
 from clarion.storage import Row, Tx, tables
-
-RenderKey = Callable[[str, Event], str]
 
 #: Where a message has its place: (project, notification, step).
 Seat = tuple[int, Id, int]
@@ -37,16 +33,6 @@ _OPEN = """
     WHERE project IN :projects AND recipient IN :recipients AND workflow IN :workflows AND key_hash IN :hashes
       AND closed_at IS NULL
 """
-
-
-class Key(NamedTuple):
-    """What names an open bucket."""
-
-    project: int
-    recipient: str
-    workflow: str
-    channel: str
-    hash: bytes
 
 
 class Open(NamedTuple):
@@ -68,75 +54,23 @@ class Joined(NamedTuple):
 # --- which bucket a message would join --------------------------------------------------------------------------------
 
 
-class Keys:
-    """Finds the keys of a batch; a digest key is rendered once an event."""
-
-    def __init__(self, render: RenderKey) -> None:
-        self._render = render
-        self._texts: dict[tuple[Id, str], str] = {}
-
-    def of(self, context: Context) -> dict[int, tuple[str, Key]]:
-        """By step index: the rendered key and the bucket's. Nothing where nobody asks for a digest."""
-        workflow = context.workflow
-        if context.gathered is not None or not _may_gather(context):
-            return {}
-        found = {}
-        for step in workflow.steps:
-            if step.channel is not None and (context.steps is None or step.index in context.steps):
-                digest = step.digest or workflow.digest
-                text = self._text(digest.key, context.event) if digest is not None and digest.key else ""
-                found[step.index] = (text, key_of(context, step, text))
-        return found
-
-    def _text(self, source: str, event: Event) -> str:
-        text = self._texts.get((event.id, source))
-        if text is None:
-            text = self._texts[event.id, source] = self._render(source, event)
-        return text
-
-
-def key_of(context: Context, step: Step, text: str) -> Key:
-    """The bucket's key. Tenants are gathered apart, and so are two steps on the same channel. Texts aren't kept."""
-    before = sum(s.channel is step.channel for s in context.workflow.steps if s.index < step.index)
-    hash_ = blake2b(repr((context.event.tenant, before, text)).encode("utf-8", "surrogatepass"), digest_size=16)
-    return Key(context.event.project, context.profile.id, context.workflow.key, str(step.channel), hash_.digest())
-
-
-def _may_gather(context: Context) -> bool:
-    if _asks(context.workflow) or _wants(context.preferences):
-        return True
-    return context.tenant is not None and _wants(context.tenant.preferences)
-
-
-def _asks(workflow: Workflow) -> bool:
-    if workflow.digest is not None or any(step.digest is not None for step in workflow.steps):
-        return True
-    return any(default.on_limit is OnLimit.DIGEST for default in workflow.preferences.values())
-
-
-def _wants(preferences: Iterable[Preference]) -> bool:
-    return any(p.digest is not None or p.on_limit is OnLimit.DIGEST for p in preferences)
-
-
-async def with_buckets(tx: Tx, contexts: Sequence[Context], render: RenderKey) -> list[Context]:
-    """The contexts with the buckets that their messages would join, in one query."""
-    keys = Keys(render)
-    wanted = await tx.each(keys.of, contexts)
-    known = {key for mine in wanted for _, key in mine.values()}
+async def with_buckets(tx: Tx, contexts: Sequence[Context], keys: Sequence[BucketKeys]) -> list[Context]:
+    """The contexts with the buckets that their messages would join, by their keys, in one query."""
+    known = {key for mine in keys for _, key in mine.values()}
     if not known:
         return list(contexts)
     held = await _open_buckets(tx, known)
     return [
         msgspec.structs.replace(context, buckets=_buckets(mine, held)) if mine else context
-        for context, mine in zip(contexts, wanted, strict=True)
+        for context, mine in zip(contexts, keys, strict=True)
     ]
 
 
-def _buckets(mine: Mapping[int, tuple[str, Key]], held: Mapping[Key, Open]) -> dict[int, Bucket]:
+def _buckets(mine: BucketKeys, held: Mapping[BucketKey, Open]) -> dict[int, Bucket]:
     return {index: Bucket(text, held[key].opened_at if key in held else None) for index, (text, key) in mine.items()}
 
 
-async def _open_buckets(tx: Tx, keys: Iterable[Key], lock: str = "") -> dict[Key, Open]:
+async def _open_buckets(tx: Tx, keys: Iterable[BucketKey], lock: str = "") -> dict[BucketKey, Open]:
     wanted = set(keys)
     if not wanted:
         return {}
@@ -151,8 +85,8 @@ async def _open_buckets(tx: Tx, keys: Iterable[Key], lock: str = "") -> dict[Key
     return {key: bucket for key, bucket in found.items() if key in wanted}
 
 
-def _key_in(row: Row) -> Key:
-    return Key(row["project"], row["recipient"], row["workflow"], row["channel"], bytes(row["key_hash"]))
+def _key_in(row: Row) -> BucketKey:
+    return BucketKey(row["project"], row["recipient"], row["workflow"], row["channel"], bytes(row["key_hash"]))
 
 
 # --- joining and opening ----------------------------------------------------------------------------------------------
@@ -163,7 +97,7 @@ def one_opener(contexts: Sequence[Context], found: Sequence[Sequence[Any]], now:
 
     Only a short cut: `join` finds out whoever lost, in the batch or to another worker.
     """
-    opened: set[Key] = set()
+    opened: set[BucketKey] = set()
     lost: dict[int, Context] = {}
     for place, (context, mine) in enumerate(zip(contexts, found, strict=True)):
         for candidate in mine:
@@ -182,9 +116,9 @@ async def join(tx: Tx, decided: Sequence[Decided], grants: Mapping[Id, Grant], n
 
     Who would have opened a look-back bucket that another message has opened meanwhile is decided anew: it is gathered.
     """
-    current, held = list(decided), dict[Key, Open]()
+    current, held = list(decided), dict[BucketKey, Open]()
     unused: list[SlotRequest] = []
-    ours: dict[Key, int] = {}  # who opened it, by place
+    ours: dict[BucketKey, int] = {}  # who opened it, by place
     while True:
         named = _named(current)
         await _hold(tx, {k: v for k, v in named.items() if k not in held}, current, held, ours, now, spread)
@@ -205,9 +139,9 @@ async def join(tx: Tx, decided: Sequence[Decided], grants: Mapping[Id, Grant], n
     return Joined(current, seats, unused)
 
 
-def _named(decided: Sequence[Decided]) -> dict[Key, list[tuple[int, Verdict]]]:
+def _named(decided: Sequence[Decided]) -> dict[BucketKey, list[tuple[int, Verdict]]]:
     """The buckets that verdicts name, and who names them, in order."""
-    named: dict[Key, list[tuple[int, Verdict]]] = {}
+    named: dict[BucketKey, list[tuple[int, Verdict]]] = {}
     for place, one in enumerate(decided):
         for verdict in one.verdicts:
             if verdict.bucket is not None:
@@ -218,10 +152,10 @@ def _named(decided: Sequence[Decided]) -> dict[Key, list[tuple[int, Verdict]]]:
 
 async def _hold(
     tx: Tx,
-    wanted: Mapping[Key, Sequence[tuple[int, Verdict]]],
+    wanted: Mapping[BucketKey, Sequence[tuple[int, Verdict]]],
     decided: Sequence[Decided],
-    held: dict[Key, Open],
-    ours: dict[Key, int],
+    held: dict[BucketKey, Open],
+    ours: dict[BucketKey, int],
     now: int,
     spread: int,
 ) -> None:
@@ -242,7 +176,7 @@ async def _hold(
         missing -= held.keys()
 
 
-def _row(key: Key, context: Context, verdict: Verdict, now: int, spread: int) -> tuple[Any, ...]:
+def _row(key: BucketKey, context: Context, verdict: Verdict, now: int, spread: int) -> tuple[Any, ...]:
     """A fresh bucket that a message opens, in the order of `_OPENED`."""
     assert verdict.bucket is not None
     name = repr((context.event.tenant, verdict.bucket)).encode("utf-8", "surrogatepass")
@@ -276,7 +210,7 @@ def _with_open(context: Context, step: int, opened_at: int) -> Context:
 
 
 def _seated(
-    current: list[Decided], named: Mapping[Key, Sequence[tuple[int, Verdict]]], held: Mapping[Key, Open]
+    current: list[Decided], named: Mapping[BucketKey, Sequence[tuple[int, Verdict]]], held: Mapping[BucketKey, Open]
 ) -> tuple[dict[Seat, Id], dict[tuple[int, Id], int]]:
     """Gives every gathered message its bucket and the bucket's true end; and the ends that change, by bucket."""
     seats: dict[Seat, Id] = {}

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from collections.abc import Set as AbstractSet
-from hashlib import blake2b
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from clarion.decisions.buckets import RenderKey, with_buckets
+from clarion.decisions.keys import Keys, RenderKey
 from clarion.directory.reads import Person, load_people
 from clarion.directory.tenants import tenants as load_tenants
 from clarion.model.decision import Context
@@ -19,7 +17,7 @@ from clarion.model.ids import Id, notification_id
 from clarion.model.people import Tenant
 from clarion.model.words import Channel, ContactKind, Priority
 from clarion.model.workflow import Workflow
-from clarion.storage import Row, Tx, tables
+from clarion.storage import Row, Tx
 
 
 class Workflows(Protocol):
@@ -33,15 +31,6 @@ class EventRun(NamedTuple):
 
     event: Event
     workflows: tuple[Workflow, ...]
-
-
-class DedupeKey(NamedTuple):
-    """The row that claims a dedupe key for a recipient."""
-
-    project: int
-    workflow: str
-    recipient: str
-    hash: bytes
 
 
 def of_digest(run: EventRun, priority: Priority) -> EventRun:
@@ -127,23 +116,9 @@ class Contexts:
         contacts = tuple(c for c in person.contacts if self._reaches(c.channel, c.kind))
         return person if len(contacts) == len(person.contacts) else person._replace(contacts=contacts)
 
-    def dedupe_key(self, context: Context) -> DedupeKey | None:
-        """The key that a context would claim, if its workflow deduplicates."""
-        if context.workflow.dedupe is None:
-            return None
-        text = self._render_key(context.workflow.dedupe.key, context.event)
-        project, workflow = context.event.project, context.workflow.key
-        return DedupeKey(project, workflow, context.profile.id, blake2b(text.encode(), digest_size=16).digest())
-
-    def with_duplicate(self, context: Context, taken: AbstractSet[DedupeKey]) -> Context:
-        """The context, as a duplicate if its key is among those taken."""
-        if self.dedupe_key(context) not in taken:
-            return context
-        return msgspec.structs.replace(context, duplicate=True)
-
-    async def with_buckets(self, tx: Tx, contexts: Sequence[Context]) -> list[Context]:
-        """The contexts with the digest buckets that their messages would join."""
-        return await with_buckets(tx, contexts, self._render_key)
+    def keys(self) -> Keys:
+        """What renders the keys of a batch."""
+        return Keys(self._render_key)
 
     def context(self, run: EventRun, workflow: Workflow, people: People, recipient: str, **more: Any) -> Context:
         """One recipient of one workflow run."""
@@ -167,38 +142,3 @@ class People(NamedTuple):
 
     persons: dict[tuple[int, str], Person]
     tenants: dict[tuple[int, str], Tenant]
-
-
-async def claimed_by_others(tx: Tx, keys: Sequence[tuple[DedupeKey, Id]], now: int) -> set[tuple[DedupeKey, Id]]:
-    """Those (key, event) whose key another event holds now."""
-    rows = await tx.fetch(
-        "SELECT project, workflow, recipient, key_hash, event_id FROM dedupe_claims "
-        "WHERE project IN :projects AND workflow IN :workflows AND recipient IN :recipients AND key_hash IN :hashes "
-        "AND expires_at > :now",
-        projects=sorted({k.project for k, _ in keys}),
-        workflows=sorted({k.workflow for k, _ in keys}),
-        recipients=sorted({k.recipient for k, _ in keys}),
-        hashes=sorted({k.hash for k, _ in keys}),
-        now=now,
-    )
-    holders = {
-        DedupeKey(r["project"], r["workflow"], r["recipient"], bytes(r["key_hash"])): bytes(r["event_id"]) for r in rows
-    }
-    return {(key, event) for key, event in keys if holders.get(key, event) != event}
-
-
-async def claim(tx: Tx, keys: Sequence[tuple[DedupeKey, Id, int]], now: int) -> set[tuple[DedupeKey, Id]]:
-    """Claims (key, event, expiry) rows; gives the (key, event) that lost to another event."""
-    rows = sorted((*key, event, expires) for key, event, expires in keys)
-    await tx.run(
-        "DELETE FROM dedupe_claims WHERE project IN :projects AND workflow IN :workflows AND recipient IN :recipients "
-        "AND key_hash IN :hashes AND expires_at <= :now",
-        projects=sorted({r[0] for r in rows}),
-        workflows=sorted({r[1] for r in rows}),
-        recipients=sorted({r[2] for r in rows}),
-        hashes=sorted({r[3] for r in rows}),
-        now=now,
-    )
-    columns = ("project", "workflow", "recipient", "key_hash", "event_id", "expires_at")
-    await tx.insert_missing(tables.dedupe_claims, columns, rows)
-    return await claimed_by_others(tx, [(key, event) for key, event, _ in keys], now)

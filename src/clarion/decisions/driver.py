@@ -17,8 +17,10 @@ from clarion import meters, tracing
 from clarion.clock import Clock, monotonic
 from clarion.decisions import parking, shards
 from clarion.decisions.ahead import Ahead
-from clarion.decisions.buckets import join, one_opener
-from clarion.decisions.contexts import Contexts, DedupeKey, claim, claimed_by_others
+from clarion.decisions.buckets import join, one_opener, with_buckets
+from clarion.decisions.contexts import Contexts, EventRun, People
+from clarion.decisions.keys import BucketKeys, DedupeKey, claim, claimed_by_others
+from clarion.decisions.pace import Pace, Spent
 from clarion.decisions.parking import TRIES
 from clarion.decisions.recording import Recorded, Route, deliver_jobs, record, write
 from clarion.decisions.rules import candidates, verdicts
@@ -34,6 +36,7 @@ from clarion.model.jobs import DECIDE, Job
 from clarion.model.shares import named
 from clarion.model.words import Priority, Reason, VerdictKind
 from clarion.storage import Database, Lane, Tx, tables
+from clarion.timeslice import sliced
 
 Announce = Callable[[Sequence[Job]], Awaitable[None]]
 
@@ -60,6 +63,14 @@ class Case(NamedTuple):
     ref: ShardRef
     context: Context
     key: DedupeKey | None
+    gathers: BucketKeys
+
+
+class Done(NamedTuple):
+    """What was decided of a batch: so many people; these shards were put off."""
+
+    people: int
+    put_off: Sequence[ShardRef] = ()
 
 
 class Decider:
@@ -71,6 +82,7 @@ class Decider:
     ) -> None:  # fmt: skip
         self._db, self._limits, self._contexts, self._route = db, limits, contexts, route
         self._clock, self._announce, self._batch, self._spread = clock, announce, batch, spread
+        self._pace = Pace(batch)
         self.share_fairly({}, AHEAD, {})
 
     def share_fairly(self, weights: Mapping[str, float], ahead: int, rates: Mapping[str, float]) -> None:
@@ -84,23 +96,29 @@ class Decider:
         now = self._clock.now()
         paused = await self._ahead.paused(self._db, now)
         taken, people_of = await self._db.write(
-            lambda tx: shards.take(tx, priorities, now, self._batch, self._turns, paused), Lane.DECISIONS
+            lambda tx: shards.take(tx, priorities, now, self._batch, self._turns, paused, self._pace.most),
+            Lane.DECISIONS,
         )
         for queue, people in people_of.items():
             self._turns[queue].charge(people)
         if not taken:
             return 0
-        count = 0
+        count, put_off = 0, set[ShardRef]()
         self._ahead.deciding({t.share for t in taken})
         try:
             for group in _groups(taken, self._batch):
-                count += await self._decide_together(group, priorities)
+                done = await self._decide_together(group, priorities)
+                count += done.people
+                put_off.update(done.put_off)
         except Unavailable:
-            await self._db.write(lambda tx: shards.give_back(tx, taken, now), Lane.DECISIONS)
+            await self._db.write(lambda tx: shards.give_back(tx, taken), Lane.DECISIONS)
             raise
+        if put_off:
+            rest = [t for t in taken if t.ref in put_off]
+            await self._db.write(lambda tx: shards.give_back(tx, rest), Lane.DECISIONS)
         return max(len(taken), count)
 
-    async def _decide_together(self, taken: Sequence[Taken], priorities: Sequence[int]) -> int:
+    async def _decide_together(self, taken: Sequence[Taken], priorities: Sequence[int]) -> Done:
         if len(taken) == 1:
             return await self._decide_alone(taken[0], priorities)
         try:
@@ -108,14 +126,14 @@ class Decider:
         except Unavailable:
             raise
         except Exception:  # noqa: BLE001  # one of them is at fault
-            return sum([await self._decide_alone(t, priorities) for t in taken])
+            return Done(sum([(await self._decide_alone(t, priorities)).people for t in taken]))
 
-    async def _decide_alone(self, taken: Taken, priorities: Sequence[int]) -> int:
+    async def _decide_alone(self, taken: Taken, priorities: Sequence[int]) -> Done:
         """Decides a shard that may be at fault, so that it holds up nobody else; after `TRIES` it is parked."""
         ref = taken.ref
         if taken.tries >= TRIES:
             await self._park(taken, WORKER_LOST)
-            return 0
+            return Done(0)
         try:
             return await self.decide([ref], priorities)
         except Unavailable:
@@ -128,39 +146,46 @@ class Decider:
             else:
                 later = self._clock.now() + parking.POSTPONED
                 await self._db.write(lambda tx: shards.postpone(tx, ref, later), Lane.DECISIONS)
-            return 0
+            return Done(0)
 
     async def _park(self, taken: Taken, error: str) -> None:
         now = self._clock.now()
         log.error("work is parked: `clarion doctor` shows it", event_id=ids.show(ids.EVENT, taken.ref.event_id))
         await self._db.write(lambda tx: parking.park(tx, taken.ref, error, now), Lane.DECISIONS)
 
-    async def decide(self, refs: Sequence[ShardRef], priorities: Sequence[int]) -> int:
-        """Decides these shards and gives the number of people; passes over those that are decided already.
+    async def decide(self, refs: Sequence[ShardRef], priorities: Sequence[int]) -> Done:
+        """Decides these shards; passes over those that are decided already, and puts off those that take too long.
 
         A range without an end is only cut: what comes of it is for whoever has time.
         """
         if not refs:
-            return 0
+            return Done(0)
         now = self._clock.now()
         opened = await self._db.read(lambda tx: shards.load(tx, refs))
         if uncut := sorted(set(refs) - {s.ref for s in opened}):
             await self._db.write(lambda tx: shards.cut(tx, uncut, now), Lane.DECISIONS)
             events = tuple(dict.fromkeys(ids.show(ids.EVENT, r.event_id) for r in uncut))
             await self._announce([Job(DECIDE, Priority(p), ids=events) for p in priorities])
+        put_off = set[ShardRef]()
         for part in _parts(opened, min(self._batch, shard_size(self._db.dialect))):
-            await self._decide_part(part)
-        return sum(len(shard.members) for shard in opened)
+            put_off |= await self._decide_part(part)
+        return Done(sum(len(shard.members) for shard in opened if shard.ref not in put_off), tuple(put_off))
 
-    async def _decide_part(self, opened: Sequence[OpenShard]) -> None:
+    async def _decide_part(self, opened: Sequence[OpenShard]) -> set[ShardRef]:
+        """Gives those that are put off."""
         now, started = self._clock.now(), monotonic()
-        cases = await self._db.read(lambda tx: self._load(tx, opened, now))
+        cases, spent = await self._db.read(lambda tx: self._load(tx, opened, now))
+        self._pace.learn(spent)
+        put_off = spent.put_off
+        opened = [shard for shard in opened if shard.ref not in put_off]
         traces = (c.context.event.traceparent for c in cases)
         with tracing.batch("decide", traces, **{"clarion.people": len(cases)}):
-            await self._decide_cases(opened, cases, now)
+            stands = await self._decide_cases(opened, cases, now)
         meters.batch("decide", len(cases), monotonic() - started)
+        return put_off if stands else put_off | await self._decide_part(opened)
 
-    async def _decide_cases(self, opened: Sequence[OpenShard], cases: list[Case], now: int) -> None:
+    async def _decide_cases(self, opened: Sequence[OpenShard], cases: list[Case], now: int) -> bool:
+        """False if the limits store has lost its memory in between: decide again, on what it has relearned."""
         cases, found = _first_look(cases, now)
         grants: Mapping[Id, Grant] = {}
         if not self._limits.in_transaction:
@@ -171,15 +196,15 @@ class Decider:
 
         try:
             recorded, given_back = await self._db.write(work, Lane.DECISIONS)
-        except SlotsForgotten:  # the limits store lost its memory in between: decide again, on what it has relearned
-            await self._decide_part(opened)
-            return
+        except SlotsForgotten:
+            return False
         if given_back:
             await self._limits.release(given_back)
         self._ahead.decided({s.share for s in opened}, recorded.due)
         await self._announce(deliver_jobs(recorded.due))
+        return True
 
-    async def _load(self, tx: Tx, opened: Sequence[OpenShard], now: int) -> list[Case]:
+    async def _load(self, tx: Tx, opened: Sequence[OpenShard], now: int) -> tuple[list[Case], Spent]:
         runs = await self._contexts.runs(tx, {(s.ref.project, s.ref.event_id) for s in opened})
         people = await self._contexts.people(
             tx,
@@ -187,17 +212,27 @@ class Decider:
             ((p, run.event.tenant) for (p, _), run in runs.items() if run.event.tenant is not None),
             now,
         )
-        found = []
-        for shard in opened:
-            run = runs[shard.ref.project, shard.ref.event_id]
-            for workflow in run.workflows:
-                found += [(shard.ref, self._contexts.context(run, workflow, people, m)) for m in shard.members]
-        cases = await tx.each(lambda one: Case(*one, self._contexts.dedupe_key(one[1])), found)
+        cases, spent = await self._keyed(opened, runs, people)
         keys = [(c.key, c.context.event.id) for c in cases if c.key is not None]
         taken = await claimed_by_others(tx, keys, now) if keys else set()
         cases = [_as_duplicate(c) if c.key and (c.key, c.context.event.id) in taken else c for c in cases]
-        contexts = await self._contexts.with_buckets(tx, [c.context for c in cases])
-        return [case._replace(context=context) for case, context in zip(cases, contexts, strict=True)]
+        contexts = await with_buckets(tx, [c.context for c in cases], [c.gathers for c in cases])
+        return [case._replace(context=context) for case, context in zip(cases, contexts, strict=True)], spent
+
+    async def _keyed(
+        self, opened: Sequence[OpenShard], runs: Mapping[tuple[int, Id], EventRun], people: People
+    ) -> tuple[list[Case], Spent]:
+        """The cases of those shards whose keys don't take too long."""
+        keys, cases, spent = self._contexts.keys(), list[Case](), Spent(s.share for s in opened)
+        async for shard in sliced(opened):
+            if spent.puts_off(shard):
+                continue
+            before, run = keys.took, runs[shard.ref.project, shard.ref.event_id]
+            of_run = (self._contexts.context(run, w, people, m) for w in run.workflows for m in shard.members)
+            async for context in sliced(of_run):
+                cases.append(Case(shard.ref, context, keys.dedupe(context), keys.buckets(context)))
+            spent.add(shard, keys.took - before)
+        return cases, spent
 
     async def _commit(
         self,

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from clarion.decisions.contexts import Contexts, EventRun, claimed_by_others
+from msgspec.structs import replace
+
+from clarion.decisions.buckets import with_buckets
+from clarion.decisions.contexts import Contexts, EventRun
 from clarion.decisions.driver import by_urgency
+from clarion.decisions.keys import claimed_by_others
 from clarion.decisions.rules import candidates, verdicts
 from clarion.limits.interface import LimitsStore
 from clarion.model.decision import Candidate, Context, Decided, Grant
@@ -31,10 +35,11 @@ class Previewer:
             tenants = [(event.project, event.tenant)] if event.tenant is not None else []
             people = await self._contexts.people(tx, [(event.project, r) for r in recipients], tenants, now)
             contexts = [self._contexts.context(run, w, people, r) for r in recipients for w in workflows]
-            keys = [(k, event.id) for c in contexts if (k := self._contexts.dedupe_key(c)) is not None]
-            taken = {k for k, _ in await claimed_by_others(tx, keys, now)} if keys else set()
-            contexts = [self._contexts.with_duplicate(c, taken) for c in contexts]
-            contexts = await self._contexts.with_buckets(tx, contexts)
+            keys = self._contexts.keys()
+            claims = [(k, event.id) for c in contexts if (k := keys.dedupe(c)) is not None]
+            taken = {k for k, _ in await claimed_by_others(tx, claims, now)} if claims else set()
+            contexts = [replace(c, duplicate=True) if keys.dedupe(c) in taken else c for c in contexts]
+            contexts = await with_buckets(tx, contexts, [keys.buckets(c) for c in contexts])
             found = candidates(contexts, now)
             requests = by_urgency(contexts, found)
             grants = await self._limits.peek(requests, now, tx) if self._limits.in_transaction else {}

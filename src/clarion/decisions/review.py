@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from clarion.clock import Clock
-from clarion.decisions.buckets import Seat, join, slot_of
+from clarion.decisions.buckets import Seat, join, slot_of, with_buckets
 from clarion.decisions.contexts import Contexts, of_digest
 from clarion.decisions.driver import Announce, SlotsForgotten, by_urgency
 from clarion.decisions.parking import Task, singly
@@ -33,6 +33,7 @@ from clarion.model.shares import share_number
 from clarion.model.words import Channel, DeliveryState, Priority, Reason, VerdictKind
 from clarion.storage import Database, Lane, Row, Tx, tables
 from clarion.storage.spans import SENT, deliveries_of
+from clarion.timeslice import sliced
 
 _WAITING = """
     SELECT d.project, d.id, d.notification_id, d.step, d.channel, d.reason, d.priority, d.contact_id, d.slot_at,
@@ -157,7 +158,9 @@ class Reviewer:
                     any(r["slot_at"] is not None for r in group) and not any(o["step"] == step for o in told),
                 )
             )
-        contexts = await self._contexts.with_buckets(tx, [w.context for w in waiting])
+        keys = self._contexts.keys()
+        gathers = [keys.buckets(w.context) async for w in sliced(waiting)]
+        contexts = await with_buckets(tx, [w.context for w in waiting], gathers)
         return [w._replace(context=c) for w, c in zip(waiting, contexts, strict=True)]
 
     async def _commit(

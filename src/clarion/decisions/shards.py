@@ -30,6 +30,8 @@ MOST_CUTS = 50
 #: Who has had how much, by priority.
 Queues = Mapping[int, Turns[str, str]]
 
+_QUICK: Mapping[Share, int] = {}
+
 _names = msgspec.json.Decoder(tuple[str, ...])
 
 
@@ -55,6 +57,7 @@ class Taken(NamedTuple):
     ref: ShardRef
     tries: int
     share: Share
+    due_at: int
 
 
 class Served(NamedTuple):
@@ -65,11 +68,18 @@ class Served(NamedTuple):
 
 
 async def take(
-    tx: Tx, priorities: Sequence[int], now: int, most: int, turns: Queues, paused: AbstractSet[Share] = frozenset()
+    tx: Tx,
+    priorities: Sequence[int],
+    now: int,
+    most: int,
+    turns: Queues,
+    paused: AbstractSet[Share] = frozenset(),
+    slow: Mapping[Share, int] = _QUICK,
 ) -> Served:
     """Takes shards of these queues that wait to be decided, up to about `most` recipients.
 
-    The most urgent first; in a queue everybody who waits gets a part of the batch, by weight, and what others leave.
+    The most urgent first; in a queue everybody who waits gets a part of the batch, by weight, and what others leave; of
+    a `slow` share so many people.
     Nobody else gets them for `HELD` ms; whoever dies with them gives them back by that. `turns` are told by the answer,
     once it stands.
     """
@@ -83,8 +93,9 @@ async def take(
         # What others leave goes to whoever has more, again in their order.
         for part in (fair, dict.fromkeys(fair)) if len(fair) > 1 else (fair,):
             for share, its in part.items():
-                if left > 0:
-                    found = await _take_of(tx, Share(priority, share), now, min(left, its or left), taken)
+                room = min(left, its or left, slow.get(Share(priority, share), most) - people[share])
+                if room > 0:
+                    found = await _take_of(tx, Share(priority, share), now, room, taken)
                     people[share] += found
                     left -= found
     held = [(*t.ref, now + HELD, t.tries + 1) for t in sorted(taken.values())]
@@ -103,7 +114,7 @@ async def _take_of(tx: Tx, share: Share, now: int, most: int, taken: dict[ShardR
     for row in rows:
         ref = ShardRef(row["project"], bytes(row["event_id"]), row["number"])
         if people < most and ref not in taken:
-            taken[ref] = Taken(ref, row["tries"], share)
+            taken[ref] = Taken(ref, row["tries"], share, row["due_at"])
             people += row["recipients"] or 1
     return people
 
@@ -123,7 +134,7 @@ async def _shares(tx: Tx, priority: int) -> list[str]:
 
 async def _waiting(tx: Tx, share: Share, now: int, limit: int) -> Sequence[Row]:
     return await tx.fetch(
-        f"SELECT project, event_id, number, recipients, tries FROM shards WHERE {UNDONE[tx.dialect]} "  # nosec B608
+        f"SELECT project, event_id, number, recipients, tries, due_at FROM shards WHERE {UNDONE[tx.dialect]} "  # nosec B608
         "AND priority = :priority AND share = :share AND due_at <= :now ORDER BY due_at LIMIT :most" + tx.skip_locked,
         priority=share.queue,
         share=share.name,
@@ -132,9 +143,9 @@ async def _waiting(tx: Tx, share: Share, now: int, limit: int) -> Sequence[Row]:
     )
 
 
-async def give_back(tx: Tx, taken: Sequence[Taken], now: int) -> None:
-    """Gives shards back untried: what they needed wasn't there."""
-    rows = [(*t.ref, now, t.tries) for t in sorted(taken)]
+async def give_back(tx: Tx, taken: Sequence[Taken]) -> None:
+    """Gives shards back untried, in their place: what they needed wasn't there."""
+    rows = [(*t.ref, t.due_at, t.tries) for t in sorted(taken)]
     await tx.update(tables.shards, ("project", "event_id", "number"), ("due_at", "tries"), rows, only="NOT t.done")
 
 
@@ -200,14 +211,14 @@ async def _page(
 
 
 async def load(tx: Tx, refs: Sequence[ShardRef]) -> list[OpenShard]:
-    """Those of `refs` that are cut and still open, with their members."""
+    """Those of `refs` that are cut and still open, with their members, in order."""
     rows = await tx.fetch(
         "SELECT s.project, s.event_id, s.number, s.priority, s.share, s.members, s.after, s.upto, e.audience, "  # nosec B608  # a constant
         "e.accepted_at FROM shards s JOIN events e ON e.project = s.project AND e.id = s.event_id "
         f"WHERE {_OF_REFS} AND (s.members IS NOT NULL OR s.upto IS NOT NULL)",
         **_of(refs),
     )
-    wanted, found = set(refs), []
+    wanted, found = {ref: place for place, ref in enumerate(refs)}, []
     for row in rows:
         ref = ShardRef(row["project"], bytes(row["event_id"]), row["number"])
         if ref not in wanted:
@@ -217,7 +228,7 @@ async def load(tx: Tx, refs: Sequence[ShardRef]) -> list[OpenShard]:
         else:
             members = await _page(tx, ref.project, row["audience"], row["after"], row["upto"], row["accepted_at"])
         found.append(OpenShard(ref, members, Share(row["priority"], row["share"])))
-    return found
+    return sorted(found, key=lambda shard: wanted[shard.ref])
 
 
 async def postpone(tx: Tx, ref: ShardRef, until: int) -> None:

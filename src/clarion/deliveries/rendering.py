@@ -6,14 +6,12 @@ when its sender wants it (`clarion.templates.budget`).
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from clarion.clock import monotonic
 from clarion.deliveries.claim import Claimed
 from clarion.deliveries.digests import Content, contents
 from clarion.deliveries.interface import PAYLOAD_INVALID
@@ -33,12 +31,11 @@ from clarion.storage.tables import SNOOZED
 from clarion.templates.budget import BudgetedTemplates, Rendered
 from clarion.templates.rendering import RenderFailed
 from clarion.templates.scope import digest_scope, personal_scope, shared_scope
+from clarion.timeslice import sliced
 from clarion.workflows.push_options import UNREAD as UNREAD_BADGE
 
 #: Decoded events kept in memory: a fan-out renders the same one thousands of times.
 KEPT_EVENTS = 512
-#: s that messages are rendered before others get their turn.
-TURN = 0.01
 
 _object = msgspec.json.Decoder(dict[str, Any])
 
@@ -124,16 +121,12 @@ class Renderer:
         shared: dict[tuple[int, Id, int], dict[str, Any]] = {}
         ready: dict[Id, Ready] = {}
         orders: list[Order] = []
-        began = monotonic()
-        for c in claimed:
+        async for c in sliced(claimed):
             made = self._one(c, batch, shared, sandboxed=sandboxed)
             if isinstance(made, Order):
                 orders.append(made)
             else:
                 ready[c.id] = made
-            if monotonic() - began > TURN:
-                await asyncio.sleep(0)
-                began = monotonic()
         return ready, orders
 
     async def render(self, order: Order) -> Ready:

@@ -6,20 +6,17 @@ a type that nobody knows here cost a query, one for all of them: another process
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
-from clarion.clock import monotonic
 from clarion.events.accept import Entry
 from clarion.events.intake import Draft
 from clarion.model.errors import MOST_ECHOED, Invalid
 from clarion.model.workflow import Workflow
+from clarion.timeslice import sliced
 
 #: The current workflows that an event type starts, disabled ones included.
 ForType = Callable[[int, str], tuple[Workflow, ...]]
-#: s that drafts are checked before others get their turn.
-TURN = 0.01
 
 
 class CheckData(Protocol):
@@ -53,15 +50,11 @@ class Door:
         if not all(self._for_type(draft.project, draft.type) for draft in drafts):
             await self._refresh()
         answers: list[Entry | Invalid] = []
-        began = monotonic()
-        for draft in drafts:
+        async for draft in sliced(drafts):
             try:
                 answers.append(await self._enter(draft))
             except Invalid as error:
                 answers.append(error)
-            if monotonic() - began > TURN:
-                await asyncio.sleep(0)
-                began = monotonic()
         return answers
 
     async def enter_one(self, draft: Draft) -> Entry:

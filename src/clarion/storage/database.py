@@ -62,13 +62,6 @@ class Tx(ABC):
     async def alone(self, name: str) -> None:  # noqa: B027
         """Waits for whoever holds this name, and holds it until the transaction ends. SQLite's one writer is alone."""
 
-    async def each(self, make: Callable[[A], B], things: Iterable[A]) -> list[B]:
-        """What `make` gives for each: where that may take long, and other tasks of the event loop need their turns.
-
-        Work on SQLite has a thread of its own.
-        """
-        return [make(thing) for thing in things]
-
     @abstractmethod
     async def fetch(self, statement: str, /, **values: Any) -> Sequence[Row]:
         """All rows of a statement."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import asyncpg
 
-from clarion.clock import monotonic
 from clarion.model.errors import Unavailable
 from clarion.storage.capacity import Connections, count
 from clarion.storage.columns import TABLES, Table
@@ -35,8 +33,6 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 TRIES = 4
-#: s of work in a transaction before others get their turn.
-TURN = 0.01
 
 
 def lock_number(name: str) -> int:
@@ -59,15 +55,6 @@ class PostgresTx(Tx):
     async def alone(self, name: str) -> None:
         own = f"SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({lock_number(name)}); "
         await self._connection.execute(f"{own}SET LOCAL lock_timeout = {LOCKS['lock_timeout']}")
-
-    async def each(self, make: Callable[[A], B], things: Iterable[A]) -> list[B]:
-        made, began = [], monotonic()
-        for thing in things:
-            made.append(make(thing))
-            if monotonic() - began > TURN:
-                await asyncio.sleep(0)
-                began = monotonic()
-        return made
 
     async def fetch(self, statement: str, /, **values: Any) -> Sequence[Row]:
         text, arguments = self._prepared(statement, values)

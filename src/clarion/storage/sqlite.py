@@ -99,10 +99,11 @@ class SqliteTx(Tx):
 
 
 def drive(work: Awaitable[T]) -> T:
-    """Runs a coroutine that must not suspend to its end."""
+    """Runs a coroutine that waits for nothing to its end; that it would let others go first is fine."""
     steps = work.__await__()
     try:
-        next(steps)
+        while next(steps) is None:
+            pass
     except StopIteration as done:
         answer: T = done.value
         return answer
