@@ -155,6 +155,6 @@ def row_of(verdict: Verdict, deliveries: list[str]) -> list[Any]:
 
 async def write(tx: Tx, recorded: Recorded) -> None:
     """Stores a batch. Rows that are there already (a shard decided twice) stay as they are."""
-    await tx.insert_missing(tables.notifications, NOTIFICATION, recorded.notifications)
-    await tx.insert_missing(tables.deliveries, DELIVERY, recorded.deliveries)
+    await tx.insert_mostly_new(tables.notifications, NOTIFICATION, recorded.notifications)
+    await tx.insert_mostly_new(tables.deliveries, DELIVERY, recorded.deliveries)
     await tx.append(recorded.facts)

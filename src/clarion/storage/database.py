@@ -98,6 +98,10 @@ class Tx(ABC):
         """Inserts rows, passing over those that are there already."""
         await self.many(partial(insert_text, table, columns, " ON CONFLICT DO NOTHING"), rows)
 
+    async def insert_mostly_new(self, table: Table, columns: Columns, rows: Rows) -> None:
+        """The same, where of many rows hardly ever one is there already."""
+        await self.insert_missing(table, columns, rows)
+
     async def upsert(self, table: Table, columns: Columns, rows: Rows) -> None:
         """Inserts rows, or replaces the given columns of those that are there. Keys must be distinct, and sorted."""
         await self.many(partial(insert_text, table, columns, upsert_tail(table, columns)), rows)
