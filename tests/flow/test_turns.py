@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from clarion.clock import HOUR, rfc3339
 from clarion.decisions.pace import LONGEST
 from clarion.model.events import Event
 from clarion.timeslice import SLICE
@@ -17,7 +20,7 @@ EVENTS = 30
 KEY = SLICE * 1.1  #: s that a key takes
 
 
-async def keyed_events(hand: ByHand, heard: Callable[[int], None]) -> None:
+async def keyed_events(hand: ByHand, heard: Callable[[int], None], **more: Any) -> None:
     """Events whose dedupe and digest keys take as long as they may; `heard` is told whenever one is rendered."""
     installation = hand.installation
     await installation.people("ada")
@@ -28,7 +31,7 @@ async def keyed_events(hand: ByHand, heard: Callable[[int], None]) -> None:
     )  # fmt: skip
     for n in range(EVENTS):
         hand.clock.forward(1)
-        await installation.event("note", recipients=["ada"], data={"n": n})
+        await installation.event("note", recipients=["ada"], data={"n": n}, **more)
 
     def render(source: str, event: Event) -> str:
         heard(event.data["n"])
@@ -86,3 +89,41 @@ async def test_a_message_with_quick_keys_is_decided_beside_a_flood_of_slow_ones(
         assert rounds >= EVENTS / (LONGEST / (2 * KEY) + 1)
         assert rendered == sorted(rendered)
         assert len(rendered) == 2 * EVENTS
+
+
+async def test_a_scheduled_message_with_quick_keys_is_released_beside_a_flood_of_slow_ones(
+    tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    async with by_hand(tmp_path, environment) as hand:
+        # Given many scheduled messages with slow digest keys, and one of another workflow behind them
+        installation, rendered, at = hand.installation, list[int](), hand.clock.now() + HOUR
+        await keyed_events(hand, rendered.append, send_at=rfc3339(at))
+        await installation.workflow("other", MAIL, preferences=FREELY)
+        await installation.event("other", recipients=["ada"], data={"n": 0}, send_at=rfc3339(at + 1))
+        while await hand.deciding.decider.decide_due(range(4)):
+            pass
+        rendered.clear()
+
+        async def waiting() -> Counter[str]:
+            rows = await installation.rows(
+                "SELECT n.workflow, count(*) AS n FROM deliveries d JOIN notifications n ON n.project = d.project "
+                "AND n.id = d.notification_id WHERE d.reason = 'scheduled' GROUP BY n.workflow"
+            )
+            return Counter({row["workflow"]: row["n"] for row in rows})
+
+        assert await waiting() == Counter(note=EVENTS, other=1)
+
+        # When they are due and a batch is decided again
+        hand.clock.set(at + 1)
+        await hand.deciding.reviewer.review_due()
+
+        # Then the quick one is among it, with as many of the flood as their part of the time suffices for
+        left = await waiting()
+        assert left["other"] == 0
+        assert 1 <= EVENTS - left["note"] == len(rendered) <= LONGEST / 2 / KEY + 1
+
+        # When that is done again and again, then all are released
+        while await hand.deciding.reviewer.review_due():
+            pass
+        assert not await waiting()
+        assert len(rendered) == EVENTS

@@ -66,6 +66,14 @@ class Case(NamedTuple):
     gathers: BucketKeys
 
 
+class Loaded(NamedTuple):
+    """The cases of shards, but of those that are put off, and what their keys took."""
+
+    cases: list[Case]
+    put_off: set[ShardRef]
+    spent: Spent
+
+
 class Done(NamedTuple):
     """What was decided of a batch: so many people; these shards were put off."""
 
@@ -174,9 +182,8 @@ class Decider:
     async def _decide_part(self, opened: Sequence[OpenShard]) -> set[ShardRef]:
         """Gives those that are put off."""
         now, started = self._clock.now(), monotonic()
-        cases, spent = await self._db.read(lambda tx: self._load(tx, opened, now))
+        cases, put_off, spent = await self._db.read(lambda tx: self._load(tx, opened, now))
         self._pace.learn(spent)
-        put_off = spent.put_off
         opened = [shard for shard in opened if shard.ref not in put_off]
         traces = (c.context.event.traceparent for c in cases)
         with tracing.batch("decide", traces, **{"clarion.people": len(cases)}):
@@ -204,7 +211,7 @@ class Decider:
         await self._announce(deliver_jobs(recorded.due))
         return True
 
-    async def _load(self, tx: Tx, opened: Sequence[OpenShard], now: int) -> tuple[list[Case], Spent]:
+    async def _load(self, tx: Tx, opened: Sequence[OpenShard], now: int) -> Loaded:
         runs = await self._contexts.runs(tx, {(s.ref.project, s.ref.event_id) for s in opened})
         people = await self._contexts.people(
             tx,
@@ -212,27 +219,29 @@ class Decider:
             ((p, run.event.tenant) for (p, _), run in runs.items() if run.event.tenant is not None),
             now,
         )
-        cases, spent = await self._keyed(opened, runs, people)
+        cases, put_off, spent = await self._keyed(opened, runs, people)
         keys = [(c.key, c.context.event.id) for c in cases if c.key is not None]
         taken = await claimed_by_others(tx, keys, now) if keys else set()
         cases = [_as_duplicate(c) if c.key and (c.key, c.context.event.id) in taken else c for c in cases]
         contexts = await with_buckets(tx, [c.context for c in cases], [c.gathers for c in cases])
-        return [case._replace(context=context) for case, context in zip(cases, contexts, strict=True)], spent
+        cases = [case._replace(context=context) for case, context in zip(cases, contexts, strict=True)]
+        return Loaded(cases, put_off, spent)
 
     async def _keyed(
         self, opened: Sequence[OpenShard], runs: Mapping[tuple[int, Id], EventRun], people: People
-    ) -> tuple[list[Case], Spent]:
-        """The cases of those shards whose keys don't take too long."""
-        keys, cases, spent = self._contexts.keys(), list[Case](), Spent(s.share for s in opened)
+    ) -> Loaded:
+        keys, spent = self._contexts.keys(), Spent(s.share for s in opened)
+        cases, put_off = list[Case](), set[ShardRef]()
         async for shard in sliced(opened):
-            if spent.puts_off(shard):
+            if spent.is_up(shard.share):
+                put_off.add(shard.ref)
                 continue
             before, run = keys.took, runs[shard.ref.project, shard.ref.event_id]
             of_run = (self._contexts.context(run, w, people, m) for w in run.workflows for m in shard.members)
             async for context in sliced(of_run):
                 cases.append(Case(shard.ref, context, keys.dedupe(context), keys.buckets(context)))
-            spent.add(shard, keys.took - before)
-        return cases, spent
+            spent.add(shard.share, keys.took - before, len(shard.members))
+        return Loaded(cases, put_off, spent)
 
     async def _commit(
         self,

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from sys import maxsize
 
 from clarion.decisions.ahead import Share
-from clarion.decisions.shards import OpenShard, ShardRef
 
 #: s that the keys of a batch may take, those of all its shares together.
 LONGEST = 0.1
@@ -24,19 +23,15 @@ class Spent:
         self._part = LONGEST / max(1, len(set(shares)))
         self._seconds: dict[Share, float] = defaultdict(float)
         self._people: dict[Share, int] = defaultdict(int)
-        self.put_off: set[ShardRef] = set()
 
-    def puts_off(self, shard: OpenShard) -> bool:
-        """Whether the shard's share has used up its time: then it is for a later batch."""
-        if self._seconds[shard.share] < self._part:
-            return False
-        self.put_off.add(shard.ref)
-        return True
+    def is_up(self, share: Share) -> bool:
+        """Whether a share has used up its time: what else it has is for a later batch."""
+        return self._seconds[share] >= self._part
 
-    def add(self, shard: OpenShard, seconds: float) -> None:
-        """The keys of a shard took so long."""
-        self._seconds[shard.share] += seconds
-        self._people[shard.share] += len(shard.members)
+    def add(self, share: Share, seconds: float, people: int) -> None:
+        """The keys of so many people of a share took so long."""
+        self._seconds[share] += seconds
+        self._people[share] += people
 
     def fitting(self) -> dict[Share, int]:
         """How many people of each share fit into its time; 1 at least."""
