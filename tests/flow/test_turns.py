@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clarion.clock import HOUR, rfc3339
-from clarion.decisions.pace import LONGEST
+from clarion.decisions.keys import LONGEST
 from clarion.model.events import Event
 from clarion.timeslice import SLICE
 from tests.flow.by_hand import ByHand, by_hand
@@ -20,7 +20,7 @@ EVENTS = 30
 KEY = SLICE * 1.1  #: s that a key takes
 
 
-async def keyed_events(hand: ByHand, heard: Callable[[int], None], **more: Any) -> None:
+async def keyed_events(hand: ByHand, heard: Callable[[int], None], events: int = EVENTS, **more: Any) -> None:
     """Events whose dedupe and digest keys take as long as they may; `heard` is told whenever one is rendered."""
     installation = hand.installation
     await installation.people("ada")
@@ -29,7 +29,7 @@ async def keyed_events(hand: ByHand, heard: Callable[[int], None], **more: Any) 
         "note", MAIL, preferences=FREELY, dedupe={"key": key, "window": "1h"},
         digest={"mode": "fixed", "window": "5m", "key": f"{key}!"},
     )  # fmt: skip
-    for n in range(EVENTS):
+    for n in range(events):
         hand.clock.forward(1)
         await installation.event("note", recipients=["ada"], data={"n": n}, **more)
 
@@ -71,17 +71,17 @@ async def test_a_message_with_quick_keys_is_decided_beside_a_flood_of_slow_ones(
             count = f"SELECT count(*) AS n FROM shards WHERE done AND share LIKE '%{workflow}'"
             return int((await installation.rows(count))[0]["n"])
 
-        # When a batch is decided, then it is among it, with as many of the flood as their part of the time suffices for
+        # When a batch is decided, then it is among it, with as many of the flood as a batch has time for
         await hand.deciding.decider.decide_due(range(4))
         assert await decided("other") == 1
         first = await decided("note")
-        assert 1 <= first <= LONGEST / 2 / (2 * KEY) + 1
+        assert 1 <= first <= LONGEST / (2 * KEY) + 1
         # And those put off wait untried, in their order
         assert sorted(set(rendered)) == list(range(first))
         (row,) = await installation.rows("SELECT max(tries) AS tries FROM shards WHERE NOT done")
         assert row["tries"] == 0
 
-        # When the rest is decided, no more is begun at once than that time suffices for, and nothing twice
+        # When the rest is decided, no more is begun at once than there is time for, and nothing twice
         rounds = 1
         while await decided("note") < EVENTS:
             await hand.deciding.decider.decide_due(range(4))
@@ -89,6 +89,30 @@ async def test_a_message_with_quick_keys_is_decided_beside_a_flood_of_slow_ones(
         assert rounds >= EVENTS / (LONGEST / (2 * KEY) + 1)
         assert rendered == sorted(rendered)
         assert len(rendered) == 2 * EVENTS
+
+
+async def test_floods_of_slow_keys_take_turns_in_batches_of_one_length(
+    tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    async with by_hand(tmp_path, environment) as hand:
+        # Given many events with slow keys of each of several tenants
+        rendered = list[int]()
+        tenants = [f"t{n}" for n in range(5)]
+        for tenant in tenants:
+            await keyed_events(hand, rendered.append, events=10, tenant=tenant)
+        batch = int(LONGEST / (2 * KEY)) + 1
+
+        # When they are decided, batch by batch
+        decided = Counter[str]()
+        while decided.total() < 10 * len(tenants):
+            before = len(rendered)
+            await hand.deciding.decider.decide_due(range(4))
+            # Then no batch is longer, however many tenants there are
+            assert before < len(rendered) <= before + 2 * batch
+            rows = await hand.installation.rows("SELECT share, count(*) AS n FROM shards WHERE done GROUP BY share")
+            decided = Counter({row["share"].partition("\t")[0]: row["n"] for row in rows})
+            # And nobody is more than one batch behind another
+            assert max(decided.values()) - min(decided[tenant] for tenant in tenants) <= batch
 
 
 async def test_a_scheduled_message_with_quick_keys_is_released_beside_a_flood_of_slow_ones(
@@ -117,10 +141,10 @@ async def test_a_scheduled_message_with_quick_keys_is_released_beside_a_flood_of
         hand.clock.set(at + 1)
         await hand.deciding.reviewer.review_due()
 
-        # Then the quick one is among it, with as many of the flood as their part of the time suffices for
+        # Then the quick one is among it, with as many of the flood as a batch has time for
         left = await waiting()
         assert left["other"] == 0
-        assert 1 <= EVENTS - left["note"] == len(rendered) <= LONGEST / 2 / KEY + 1
+        assert 1 <= EVENTS - left["note"] == len(rendered) <= LONGEST / KEY + 1
 
         # When that is done again and again, then all are released
         while await hand.deciding.reviewer.review_due():

@@ -70,7 +70,7 @@ class Loaded(NamedTuple):
     """The cases of shards, but of those that are put off, and what their keys took."""
 
     cases: list[Case]
-    put_off: set[ShardRef]
+    put_off: list[OpenShard]
     spent: Spent
 
 
@@ -78,7 +78,7 @@ class Done(NamedTuple):
     """What was decided of a batch: so many people; these shards were put off."""
 
     people: int
-    put_off: Sequence[ShardRef] = ()
+    put_off: Sequence[OpenShard] = ()
 
 
 class Decider:
@@ -104,27 +104,32 @@ class Decider:
         now = self._clock.now()
         paused = await self._ahead.paused(self._db, now)
         taken, people_of = await self._db.write(
-            lambda tx: shards.take(tx, priorities, now, self._batch, self._turns, paused, self._pace.most),
+            lambda tx: shards.take(tx, priorities, now, self._batch, self._turns, paused, self._pace.costs),
             Lane.DECISIONS,
         )
-        for queue, people in people_of.items():
-            self._turns[queue].charge(people)
-        if not taken:
-            return 0
-        count, put_off = 0, set[ShardRef]()
+        count, put_off = 0, list[OpenShard]()
         self._ahead.deciding({t.share for t in taken})
         try:
             for group in _groups(taken, self._batch):
                 done = await self._decide_together(group, priorities)
                 count += done.people
-                put_off.update(done.put_off)
+                put_off += done.put_off
         except Unavailable:
             await self._db.write(lambda tx: shards.give_back(tx, taken), Lane.DECISIONS)
             raise
         if put_off:
-            rest = [t for t in taken if t.ref in put_off]
+            refs = {shard.ref for shard in put_off}
+            rest = [t for t in taken if t.ref in refs]
             await self._db.write(lambda tx: shards.give_back(tx, rest), Lane.DECISIONS)
+        self._charge(people_of, put_off)
         return max(len(taken), count)
+
+    def _charge(self, people_of: Mapping[int, dict[str, int]], put_off: Sequence[OpenShard]) -> None:
+        """Notes who has had how much: what was put off doesn't count."""
+        for shard in put_off:
+            people_of[shard.share.queue][shard.share.name] -= len(shard.members)
+        for queue, people in people_of.items():
+            self._turns[queue].charge(people)
 
     async def _decide_together(self, taken: Sequence[Taken], priorities: Sequence[int]) -> Done:
         if len(taken) == 1:
@@ -174,22 +179,22 @@ class Decider:
             await self._db.write(lambda tx: shards.cut(tx, uncut, now), Lane.DECISIONS)
             events = tuple(dict.fromkeys(ids.show(ids.EVENT, r.event_id) for r in uncut))
             await self._announce([Job(DECIDE, Priority(p), ids=events) for p in priorities])
-        put_off = set[ShardRef]()
+        put_off = list[OpenShard]()
         for part in _parts(opened, min(self._batch, shard_size(self._db.dialect))):
-            put_off |= await self._decide_part(part)
-        return Done(sum(len(shard.members) for shard in opened if shard.ref not in put_off), tuple(put_off))
+            put_off += await self._decide_part(part)
+        return Done(sum(len(s.members) for s in opened) - sum(len(s.members) for s in put_off), put_off)
 
-    async def _decide_part(self, opened: Sequence[OpenShard]) -> set[ShardRef]:
+    async def _decide_part(self, opened: Sequence[OpenShard]) -> list[OpenShard]:
         """Gives those that are put off."""
         now, started = self._clock.now(), monotonic()
         cases, put_off, spent = await self._db.read(lambda tx: self._load(tx, opened, now))
         self._pace.learn(spent)
-        opened = [shard for shard in opened if shard.ref not in put_off]
+        opened = [shard for shard in opened if shard not in put_off] if put_off else opened
         traces = (c.context.event.traceparent for c in cases)
         with tracing.batch("decide", traces, **{"clarion.people": len(cases)}):
             stands = await self._decide_cases(opened, cases, now)
         meters.batch("decide", len(cases), monotonic() - started)
-        return put_off if stands else put_off | await self._decide_part(opened)
+        return put_off if stands else put_off + await self._decide_part(opened)
 
     async def _decide_cases(self, opened: Sequence[OpenShard], cases: list[Case], now: int) -> bool:
         """False if the limits store has lost its memory in between: decide again, on what it has relearned."""
@@ -230,13 +235,13 @@ class Decider:
     async def _keyed(
         self, opened: Sequence[OpenShard], runs: Mapping[tuple[int, Id], EventRun], people: People
     ) -> Loaded:
-        keys, spent = self._contexts.keys(), Spent(s.share for s in opened)
-        cases, put_off = list[Case](), set[ShardRef]()
+        keys, spent = self._contexts.keys(), Spent()
+        cases, put_off = list[Case](), list[OpenShard]()
         async for shard in sliced(opened):
-            if spent.is_up(shard.share):
-                put_off.add(shard.ref)
-                continue
             before, run = keys.took, runs[shard.ref.project, shard.ref.event_id]
+            if keys.puts_off(*run.workflows):
+                put_off.append(shard)
+                continue
             of_run = (self._contexts.context(run, w, people, m) for w in run.workflows for m in shard.members)
             async for context in sliced(of_run):
                 cases.append(Case(shard.ref, context, keys.dedupe(context), keys.buckets(context)))

@@ -1,6 +1,7 @@
 """Dedupe and digest keys: what a message is told once by, and gathered by. Digest buckets are in `buckets`.
 
-They are templates of a workflow over the event alone, so each is rendered once an event and batch.
+They are templates of a workflow over the event alone, so each is rendered once an event and batch. When those of a
+batch have taken their time, whatever else in it has keys is put off.
 """
 
 from __future__ import annotations
@@ -44,6 +45,10 @@ class BucketKey(NamedTuple):
 BucketKeys = Mapping[int, tuple[str, BucketKey]]
 
 
+#: s that the keys of a batch may take: everybody in the queue waits for it.
+LONGEST = 0.1
+
+
 class Keys:
     """Finds the keys of a batch, and how long (s) that has taken so far."""
 
@@ -73,6 +78,10 @@ class Keys:
                 found[step.index] = (text, key_of(context, step, text))
         return found
 
+    def puts_off(self, *workflows: Workflow) -> bool:
+        """Whether the time is up, and one of these has keys: then they are for a later batch."""
+        return self.took >= LONGEST and any(_has_keys(workflow) for workflow in workflows)
+
     def _text(self, source: str, event: Event) -> str:
         text = self._texts.get((event.id, source))
         if text is None:
@@ -87,6 +96,11 @@ def key_of(context: Context, step: Step, text: str) -> BucketKey:
     before = sum(s.channel is step.channel for s in context.workflow.steps if s.index < step.index)
     hash_ = blake2b(repr((context.event.tenant, before, text)).encode("utf-8", "surrogatepass"), digest_size=16)
     return BucketKey(context.event.project, context.profile.id, context.workflow.key, str(step.channel), hash_.digest())
+
+
+def _has_keys(workflow: Workflow) -> bool:
+    rules = (workflow.dedupe, workflow.digest, *(step.digest for step in workflow.steps))
+    return any(rule is not None and rule.key for rule in rules)
 
 
 def _may_gather(context: Context) -> bool:

@@ -14,12 +14,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from clarion.clock import Clock
-from clarion.decisions.ahead import Share
 from clarion.decisions.buckets import Seat, join, slot_of, with_buckets
 from clarion.decisions.contexts import Contexts, of_digest
 from clarion.decisions.driver import Announce, SlotsForgotten, by_urgency
 from clarion.decisions.keys import BucketKeys
-from clarion.decisions.pace import Spent
 from clarion.decisions.parking import Task, singly
 from clarion.decisions.recording import DELIVERY, Route, decided_fact, due_at, routing_of, row_of, state_of
 from clarion.decisions.rules import candidates, verdicts
@@ -32,7 +30,7 @@ from clarion.model.events import shard_size
 from clarion.model.ids import Id
 from clarion.model.jobs import DELIVER, REVIEW, Job
 from clarion.model.people import ContactPoint
-from clarion.model.shares import share_number, share_of
+from clarion.model.shares import share_number
 from clarion.model.words import Channel, DeliveryState, Priority, Reason, VerdictKind
 from clarion.storage import Database, Lane, Row, Tx, tables
 from clarion.storage.spans import SENT, deliveries_of
@@ -62,11 +60,6 @@ class Waiting(NamedTuple):
     priority: Priority
     why: str
     holds_slot: bool  #: and nothing else was, or may have been, sent under it
-
-    @property
-    def share(self) -> Share:
-        """Whose it is."""
-        return Share(self.priority, share_of(self.context.event.tenant, self.context.workflow.key))
 
 
 class Changes(NamedTuple):
@@ -172,14 +165,11 @@ class Reviewer:
 
     async def _keyed(self, waiting: Sequence[Waiting]) -> tuple[list[Waiting], list[BucketKeys]]:
         """Those whose keys don't take too long, with these; the others go on waiting."""
-        keys, spent = self._contexts.keys(), Spent(w.share for w in waiting)
-        found, gathers = list[Waiting](), list[BucketKeys]()
+        keys, found, gathers = self._contexts.keys(), list[Waiting](), list[BucketKeys]()
         async for w in sliced(waiting):
-            if not spent.is_up(w.share):
-                before = keys.took
+            if not keys.puts_off(w.context.workflow):
                 found.append(w)
                 gathers.append(keys.buckets(w.context))
-                spent.add(w.share, keys.took - before, 1)
         return found, gathers
 
     async def _commit(

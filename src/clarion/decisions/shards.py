@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from math import ceil
 from typing import Any, NamedTuple
 
 import msgspec
 
 from clarion.clock import SECOND
 from clarion.decisions.ahead import Share
+from clarion.decisions.keys import LONGEST
 from clarion.directory.topics import audience_page
 from clarion.limits.turns import Turns
 from clarion.model.events import SHARD_SIZE, shard_size
@@ -30,7 +32,7 @@ MOST_CUTS = 50
 #: Who has had how much, by priority.
 Queues = Mapping[int, Turns[str, str]]
 
-_QUICK: Mapping[Share, int] = {}
+_QUICK: Mapping[Share, float] = {}
 
 _names = msgspec.json.Decoder(tuple[str, ...])
 
@@ -74,18 +76,18 @@ async def take(
     most: int,
     turns: Queues,
     paused: AbstractSet[Share] = frozenset(),
-    slow: Mapping[Share, int] = _QUICK,
+    costs: Mapping[Share, float] = _QUICK,
 ) -> Served:
     """Takes shards of these queues that wait to be decided, up to about `most` recipients.
 
     The most urgent first; in a queue everybody who waits gets a part of the batch, by weight, and what others leave; of
-    a `slow` share so many people.
+    shares that have `costs` (s a person) no more than one batch has time for.
     Nobody else gets them for `HELD` ms; whoever dies with them gives them back by that. `turns` are told by the answer,
     once it stands.
     """
     taken: dict[ShardRef, Taken] = {}
     served: dict[int, dict[str, int]] = {}
-    left = most
+    left, seconds = most, LONGEST
     for priority in priorities:
         present = [s for s in await _shares(tx, priority) if Share(priority, s) not in paused]
         people = served[priority] = dict.fromkeys(present, 0)
@@ -93,11 +95,12 @@ async def take(
         # What others leave goes to whoever has more, again in their order.
         for part in (fair, dict.fromkeys(fair)) if len(fair) > 1 else (fair,):
             for share, its in part.items():
-                room = min(left, its or left, slow.get(Share(priority, share), most) - people[share])
+                cost = costs.get(Share(priority, share), 0.0)
+                room = min(left, its or left, ceil(seconds / cost) if cost else left)
                 if room > 0:
                     found = await _take_of(tx, Share(priority, share), now, room, taken)
                     people[share] += found
-                    left -= found
+                    left, seconds = left - found, seconds - found * cost
     held = [(*t.ref, now + HELD, t.tries + 1) for t in sorted(taken.values())]
     await tx.update(tables.shards, ("project", "event_id", "number"), ("due_at", "tries"), held)
     return Served(list(taken.values()), served)
