@@ -9,10 +9,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from clarion.clock import HOUR, rfc3339
-from clarion.decisions.keys import LONGEST
+from clarion.decisions import shards
+from clarion.decisions.keys import LONGEST, MOST_WORK
 from clarion.model.events import Event
 from clarion.timeslice import SLICE
+from tests.composed import compose
 from tests.flow.by_hand import ByHand, by_hand
 from tests.flow.test_decisions import FREELY, MAIL
 
@@ -33,10 +37,10 @@ async def keyed_events(hand: ByHand, heard: Callable[[int], None], events: int =
         hand.clock.forward(1)
         await installation.event("note", recipients=["ada"], data={"n": n}, **more)
 
-    def render(source: str, event: Event) -> str:
+    def render(source: str, event: Event) -> tuple[str, int]:
         heard(event.data["n"])
         time.sleep(KEY)
-        return f"{source}{event.data['n']}"
+        return f"{source}{event.data['n']}", 0
 
     installation.clarion.contexts._render_key = render
 
@@ -115,6 +119,66 @@ async def test_floods_of_slow_keys_take_turns_in_batches_of_one_length(
             assert max(decided.values()) - min(decided[tenant] for tenant in tenants) <= batch
 
 
+async def test_an_event_with_many_keys_is_decided_in_a_bounded_time(
+    tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    async with by_hand(tmp_path, environment) as hand:
+        # Given an event that starts more slow keys than an event may have
+        installation, slow = hand.installation, MOST_WORK // 10
+        await installation.people("ada")
+        for n in range(15):
+            key = f"{n} {{{{ event.data.n }}}}"
+            await installation.workflow(
+                f"note{n}", MAIL, on=["note"], preferences=FREELY, dedupe={"key": key, "window": "1h"}
+            )
+        rendered = list[str]()
+
+        def render(source: str, event: Event) -> tuple[str, int]:
+            rendered.append(source)
+            return source, slow
+
+        installation.clarion.contexts._render_key = render
+
+        # When it is decided twice over
+        for _ in range(2):
+            await installation.event("note", recipients=["ada"], data={"n": 1})
+            await hand.settle()
+
+        # Then ten of its keys are rendered, and by these the second is a duplicate; the others are the event's own
+        assert len(rendered) == 2 * 10
+        rows = await installation.rows("SELECT count(*) AS n FROM deliveries WHERE reason = 'duplicate'")
+        assert rows[0]["n"] == 10
+
+
+async def test_nobody_else_takes_what_takes_longer_than_it_is_held(
+    tmp_path: Path, environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "HELD", 300)
+    installation = await compose(tmp_path, environment)
+    try:
+        await installation.people("ada")
+        await installation.workflow("note", MAIL)
+        await installation.event("note", recipients=["ada"], data={"n": 1})
+        decider, now = installation.clarion.deciding.decider, installation.clarion.clock.now
+
+        async def take() -> list[shards.Taken]:
+            return (
+                await installation.clarion.db.write(lambda tx: shards.take(tx, [2], now(), 10, decider._turns))
+            ).taken
+
+        # When a shard is decided for longer than it is held
+        taken = await take()
+        async with decider._holding(taken):
+            await asyncio.sleep(0.6)
+            # Then nobody else gets it
+            assert not await take()
+        # And when it was given up, somebody does
+        await asyncio.sleep(0.6)
+        assert [t.ref for t in await take()] == [t.ref for t in taken]
+    finally:
+        await installation.clarion.close()
+
+
 async def test_a_scheduled_message_with_quick_keys_is_released_beside_a_flood_of_slow_ones(
     tmp_path: Path, environment: Mapping[str, str]
 ) -> None:
@@ -147,7 +211,7 @@ async def test_a_scheduled_message_with_quick_keys_is_released_beside_a_flood_of
         assert 1 <= EVENTS - left["note"] == len(rendered) <= LONGEST / KEY + 1
 
         # When that is done again and again, then all are released
-        while await hand.deciding.reviewer.review_due():
-            pass
-        assert not await waiting()
+        while await waiting():
+            hand.clock.forward(int(1000 * KEY))
+            await hand.deciding.reviewer.review_due()
         assert len(rendered) == EVENTS

@@ -16,7 +16,7 @@ from clarion.sandbox.processes import Sandbox
 from clarion.templates import budget
 from clarion.templates.budget import BudgetedTemplates
 from clarion.templates.liquid import _PLAIN, SHORT, Slow, compiled
-from clarion.templates.rendering import RenderFailed, render_key
+from clarion.templates.rendering import KEY_WORK, RenderFailed, render_key
 
 WORDS = " ".join(str(n) for n in range(9_999))
 #: A list of little length, and of much within.
@@ -214,11 +214,13 @@ async def test_a_limit_tells_its_place_too(templates: BudgetedTemplates) -> None
 def test_a_key_that_is_too_much_work_is_the_events_own_and_made_once() -> None:
     event = Event(project=1, id=bytes(16), type="t", data={"words": WORDS}, accepted_at=0)
     heavy = "{% for i in (1..900) %}{% assign w = event.data.words | split: ' ' | uniq %}{% endfor %}{{ w.size }}"
-    assert render_key(heavy, event).startswith("evt_")
+    key, work = render_key(heavy, event)
+    assert key.startswith("evt_")
+    assert work == KEY_WORK
     deep = Event(project=1, id=bytes(16), type="t", data={"x": DEEP}, accepted_at=0)
     began = process_time()
-    assert render_key("{% for i in (1..400) %}{% assign y = event.data.x | truncate: 5 %}{% endfor %}x", deep) != "x"
+    assert render_key("{% for i in (1..400) %}{% assign y = event.data.x | truncate: 5 %}{% endfor %}x", deep)[0] != "x"
     assert process_time() - began < 0.3, "20 to 30 ms; seconds where only the outermost list counts"
     light = "{% assign w = event.data.words | split: ' ' | uniq %}{{ w.size }}"
-    assert render_key(light, event) == "9999"
+    assert render_key(light, event)[0] == "9999"
     assert render_key(light, event) is render_key(light, event)

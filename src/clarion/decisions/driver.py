@@ -6,15 +6,18 @@ out under the same derived ids (and slot owners), so that nothing is made or cou
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
 import structlog
 
 from clarion import meters, tracing
-from clarion.clock import Clock, monotonic
+from clarion.clock import SECOND, Clock, monotonic
 from clarion.decisions import parking, shards
 from clarion.decisions.ahead import Ahead
 from clarion.decisions.buckets import join, one_opener, with_buckets
@@ -110,10 +113,11 @@ class Decider:
         count, put_off = 0, list[OpenShard]()
         self._ahead.deciding({t.share for t in taken})
         try:
-            for group in _groups(taken, self._batch):
-                done = await self._decide_together(group, priorities)
-                count += done.people
-                put_off += done.put_off
+            async with self._holding(taken):
+                for group in _groups(taken, self._batch):
+                    done = await self._decide_together(group, priorities)
+                    count += done.people
+                    put_off += done.put_off
         except Unavailable:
             await self._db.write(lambda tx: shards.give_back(tx, taken), Lane.DECISIONS)
             raise
@@ -123,6 +127,27 @@ class Decider:
             await self._db.write(lambda tx: shards.give_back(tx, rest), Lane.DECISIONS)
         self._charge(people_of, put_off)
         return max(len(taken), count)
+
+    @asynccontextmanager
+    async def _holding(self, taken: Sequence[Taken]) -> AsyncIterator[None]:
+        """Nobody else takes the shards meanwhile, however long it lasts."""
+        over, every = asyncio.Event(), shards.HELD / SECOND / 3
+        holding: list[asyncio.Task[None]] = []
+
+        async def hold_on() -> None:
+            while not over.is_set():
+                hold = partial(shards.hold, taken=taken, now=self._clock.now())
+                with suppress(Unavailable):
+                    await self._db.write(hold, Lane.DECISIONS)
+                await _within(over, every)
+
+        start = asyncio.get_running_loop().call_later(every, lambda: holding.append(asyncio.create_task(hold_on())))
+        try:
+            yield
+        finally:
+            start.cancel()
+            over.set()
+            await asyncio.gather(*holding)
 
     def _charge(self, people_of: Mapping[int, dict[str, int]], put_off: Sequence[OpenShard]) -> None:
         """Notes who has had how much: what was put off doesn't count."""
@@ -298,6 +323,12 @@ class Decider:
             else:
                 kept.append((case, found))
         return kept, given_back
+
+
+async def _within(event: asyncio.Event, seconds: float) -> None:
+    """Waits for it, but no longer than that."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
 
 
 def _groups(taken: Sequence[Taken], most: int) -> list[list[Taken]]:

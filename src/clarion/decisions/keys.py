@@ -6,11 +6,13 @@ batch have taken their time, whatever else in it has keys is put off.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
 from clarion.clock import monotonic
+from clarion.model import ids
 from clarion.model.decision import Context
 from clarion.model.events import Event
 from clarion.model.ids import Id
@@ -19,7 +21,8 @@ from clarion.model.words import OnLimit
 from clarion.model.workflow import Step, Workflow
 from clarion.storage import Tx, tables
 
-RenderKey = Callable[[str, Event], str]
+#: Gives a key, and how much work it was.
+RenderKey = Callable[[str, Event], tuple[str, int]]
 
 
 class DedupeKey(NamedTuple):
@@ -47,6 +50,8 @@ BucketKeys = Mapping[int, tuple[str, BucketKey]]
 
 #: s that the keys of a batch may take: everybody in the queue waits for it.
 LONGEST = 0.1
+#: The work that all keys of an event may be together, ten of the largest: an event is decided as a whole.
+MOST_WORK = 200_000
 
 
 class Keys:
@@ -55,6 +60,7 @@ class Keys:
     def __init__(self, render: RenderKey) -> None:
         self._render = render
         self._texts: dict[tuple[Id, str], str] = {}
+        self._work: dict[Id, int] = defaultdict(int)
         self.took = 0.0
 
     def dedupe(self, context: Context) -> DedupeKey | None:
@@ -85,9 +91,16 @@ class Keys:
     def _text(self, source: str, event: Event) -> str:
         text = self._texts.get((event.id, source))
         if text is None:
-            began = monotonic()
-            text = self._texts[event.id, source] = self._render(source, event)
-            self.took += monotonic() - began
+            text = self._texts[event.id, source] = self._rendered(source, event)
+        return text
+
+    def _rendered(self, source: str, event: Event) -> str:
+        if self._work[event.id] >= MOST_WORK:
+            return ids.show(ids.EVENT, event.id)  # as a key that takes too much by itself
+        began = monotonic()
+        text, work = self._render(source, event)
+        self._work[event.id] += work
+        self.took += monotonic() - began
         return text
 
 

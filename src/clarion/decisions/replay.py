@@ -18,6 +18,7 @@ import msgspec
 
 from clarion.clock import DAY
 from clarion.decisions.contexts import Contexts, EventRun, People
+from clarion.decisions.keys import RenderKey
 from clarion.decisions.shadow import Fate, Key, Seen, Send, Shadow
 from clarion.decisions.slots import sent_to
 from clarion.directory.topics import audience_page
@@ -164,7 +165,7 @@ class Replay:
         self,
         db: Database,
         contexts: Contexts,
-        render_key: Callable[[str, Event], str],
+        render_key: RenderKey,
         check_data: Callable[[Workflow, dict[str, object]], Awaitable[None]],
     ) -> None:
         self._db, self._contexts, self._render_key, self._check_data = db, contexts, render_key, check_data

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from clarion.clock import Clock
+from clarion.clock import SECOND, Clock
 from clarion.decisions.buckets import Seat, join, slot_of, with_buckets
 from clarion.decisions.contexts import Contexts, of_digest
 from clarion.decisions.driver import Announce, SlotsForgotten, by_urgency
@@ -101,7 +101,9 @@ class Reviewer:
         return len(rows)
 
     async def _review(self, rows: Sequence[Row], now: int) -> None:
-        waiting = await self._db.read(lambda tx: self._load(tx, rows, now))
+        waiting, later = await self._db.read(lambda tx: self._load(tx, rows, now))
+        if later:
+            await self._db.write(lambda tx: _put_off(tx, later), Lane.DECISIONS)
         found = candidates([w.context for w in waiting], now)
         grants: Mapping[Id, Grant] = {}
         if not self._limits.in_transaction:
@@ -118,7 +120,7 @@ class Reviewer:
             await self._limits.release(given_back)
         await self._announce([Job(DELIVER, queue, provider) for provider, queue in sorted(due)])
 
-    async def _load(self, tx: Tx, rows: Sequence[Row], now: int) -> list[Waiting]:
+    async def _load(self, tx: Tx, rows: Sequence[Row], now: int) -> tuple[list[Waiting], list[tuple[int, Id, int]]]:
         runs = await self._contexts.runs(tx, {(r["project"], bytes(r["event_id"])) for r in rows})
         people = await self._contexts.people(
             tx,
@@ -159,18 +161,26 @@ class Reviewer:
                     any(r["slot_at"] is not None for r in group) and not any(o["step"] == step for o in told),
                 )
             )
-        waiting, gathers = await self._keyed(waiting)
+        waiting, gathers, later = await self._keyed(waiting, now)
         contexts = await with_buckets(tx, [w.context for w in waiting], gathers)
-        return [w._replace(context=c) for w, c in zip(waiting, contexts, strict=True)]
+        return [w._replace(context=c) for w, c in zip(waiting, contexts, strict=True)], later
 
-    async def _keyed(self, waiting: Sequence[Waiting]) -> tuple[list[Waiting], list[BucketKeys]]:
-        """Those whose keys don't take too long, with these; the others go on waiting."""
+    async def _keyed(
+        self, waiting: Sequence[Waiting], now: int
+    ) -> tuple[list[Waiting], list[BucketKeys], list[tuple[int, Id, int]]]:
+        """Those whose keys don't take too long, with these; and when the others' deliveries come: in turn, so that what
+        is due meanwhile comes between them."""
         keys, found, gathers = self._contexts.keys(), list[Waiting](), list[BucketKeys]()
+        later: list[tuple[int, Id, int]] = []
+        until = float(now)
         async for w in sliced(waiting):
-            if not keys.puts_off(w.context.workflow):
+            if keys.puts_off(w.context.workflow):
+                until += keys.took / len(found) * SECOND
+                later += [(w.context.event.project, delivery, int(until)) for delivery in w.deliveries.values()]
+            else:
                 found.append(w)
                 gathers.append(keys.buckets(w.context))
-        return found, gathers
+        return found, gathers, later
 
     async def _commit(
         self, tx: Tx, waiting: Sequence[Waiting], found: Sequence[list[Candidate]], grants: Mapping[Id, Grant], now: int
@@ -271,6 +281,11 @@ async def _due(tx: Tx, now: int, most: int) -> Sequence[Row]:
         now=now,
         most=most,
     )
+
+
+async def _put_off(tx: Tx, later: Sequence[tuple[int, Id, int]]) -> None:
+    """Has deliveries wait a little longer: (project, delivery, until)."""
+    await tx.update(tables.deliveries, ("project", "id"), ("due_at",), sorted(later), only="t.state = 'deferred'")
 
 
 def _by_step(rows: Iterable[Row]) -> dict[tuple[int, Id, int], list[Row]]:

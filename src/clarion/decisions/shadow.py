@@ -17,12 +17,12 @@ from msgspec.structs import replace
 
 from clarion import zones
 from clarion.decisions.driver import BEFORE_DEDUPE, by_urgency
+from clarion.decisions.keys import RenderKey
 from clarion.decisions.rules import candidates, verdicts
 from clarion.decisions.rules.digests import digest_for, stays_open
 from clarion.decisions.rules.plan import planned
 from clarion.limits import caps, rolling
 from clarion.model.decision import Bucket, Candidate, Context, Counter, Gathered, Told, Trace, Verdict
-from clarion.model.events import Event
 from clarion.model.ids import Id, notification_id
 from clarion.model.words import Channel, OnLimit, Reason, VerdictKind
 from clarion.model.workflow import Digest, Workflow
@@ -109,7 +109,7 @@ class Shadow:
         self,
         project: int,
         workflows: Iterable[Workflow],
-        render_key: Callable[[str, Event], str],
+        render_key: RenderKey,
         settle: Callable[[Key, Fate], None],
         settle_digest: Callable[[Key, Fate], None],
     ) -> None:
@@ -250,7 +250,7 @@ class Shadow:
     def _dedupe_name(self, context: Context) -> tuple[str, str, bytes] | None:
         if context.workflow.dedupe is None:
             return None
-        text = self._render_key(context.workflow.dedupe.key, context.event)
+        text, _ = self._render_key(context.workflow.dedupe.key, context.event)
         return context.workflow.key, context.profile.id, blake2b(text.encode(), digest_size=16).digest()
 
     # --- digests ------------------------------------------------------------------------------------------------------
@@ -264,7 +264,7 @@ class Shadow:
             if step.channel is None:
                 continue
             digest = step.digest or context.workflow.digest
-            text = self._render_key(digest.key, context.event) if digest is not None and digest.key else ""
+            text = self._render_key(digest.key, context.event)[0] if digest is not None and digest.key else ""
             pile = self._piles.get(_pile_key(context, step.index, text))
             buckets[step.index] = Bucket(text, None if pile is None else pile.opened_at)
         return replace(context, buckets=buckets)

@@ -146,6 +146,18 @@ async def _waiting(tx: Tx, share: Share, now: int, limit: int) -> Sequence[Row]:
     )
 
 
+async def hold(tx: Tx, taken: Sequence[Taken], now: int) -> None:
+    """Holds on to shards that take longer than `HELD`. Those that are locked are being written, and need it no more."""
+    refs = [t.ref for t in taken]
+    rows = await tx.fetch(
+        f"SELECT project, event_id, number FROM shards s WHERE {_OF_REFS}" + tx.skip_locked,  # nosec B608  # a constant
+        **_of(refs),
+    )
+    open_ = {ShardRef(row["project"], bytes(row["event_id"]), row["number"]) for row in rows} & set(refs)
+    held = [(*ref, now + HELD) for ref in sorted(open_)]
+    await tx.update(tables.shards, ("project", "event_id", "number"), ("due_at",), held)
+
+
 async def give_back(tx: Tx, taken: Sequence[Taken]) -> None:
     """Gives shards back untried, in their place: what they needed wasn't there."""
     rows = [(*t.ref, t.due_at, t.tries) for t in sorted(taken)]

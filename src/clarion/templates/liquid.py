@@ -191,11 +191,17 @@ class Template:
         """The text. Raises Slow if it is more than so much work."""
         if self._quick is not None:
             return self._quick(scope, work < ENDLESS)
+        return self.weighed(scope, work)[0]
+
+    def weighed(self, scope: Scope, work: int) -> tuple[str, int]:
+        """The text, and how much work it was: 0 for what is nearly none. Raises Slow if that is more than `work`."""
+        if self._quick is not None:
+            return self._quick(scope, work < ENDLESS), 0
         context = _Context(self._bound, work, globals=scope)
         context.spend(self._weight)
         buffer = context.get_buffer()
         self._bound.render_with_context(context, buffer)
-        return buffer.getvalue()
+        return buffer.getvalue(), work - context.left
 
 
 def _parse(source: str, escape: bool) -> tuple[BoundTemplate, int]:

@@ -108,8 +108,8 @@ def referenced(workflow: Workflow) -> frozenset[str]:
 KEY_WORK = 20_000
 
 
-def render_key(source: str, event: Event) -> str:
-    """A dedupe or digest key: a template over `event` alone.
+def render_key(source: str, event: Event) -> tuple[str, int]:
+    """A dedupe or digest key, a template over `event` alone; and how much work it was.
 
     One that can't be rendered, or takes too much work, is the event's own id: it stands alone, and stops no other
     event's decision. Work is counted, not timed: a key comes out the same whoever renders it.
@@ -133,12 +133,12 @@ class _ByIdentity:
 
 
 @lru_cache(maxsize=16)
-def _key(source: str, event: _ByIdentity) -> str:
+def _key(source: str, event: _ByIdentity) -> tuple[str, int]:
     scope = event_scope(event.event)
     try:
-        return compiled(source, False).render({"event": scope}, KEY_WORK)
+        return compiled(source, False).weighed({"event": scope}, KEY_WORK)
     except Exception:  # noqa: BLE001  # whatever a filter makes of odd data
-        return str(scope["id"])
+        return str(scope["id"]), KEY_WORK
 
 
 class Unfit(ValueError):
