@@ -24,6 +24,7 @@ from clarion.model.workflow import DEFAULT_MAX_PER_DAY, DEFAULT_MAX_PER_HOUR, UN
 Levels = tuple[Preference | None, Preference | None, Preference | None]
 
 _SILENT: Levels = (None, None, None)
+_NO_CAPS = (None, None)
 _UNSAID = ChannelDefault()
 
 
@@ -83,7 +84,7 @@ def resolve(
         digest = digest or said.digest
     hour, day = _caps(own[0], theirs[0])
     own_hour, own_day = _caps(own[1], own[2], narrower=True)
-    their_hour, their_day = _caps(theirs[1], theirs[2], narrower=True)
+    their_hour, their_day = _NO_CAPS if theirs is _SILENT else _caps(theirs[1], theirs[2], narrower=True)
     return Effective(
         enabled=base.enabled if enabled is None else enabled,
         said_by=base.said_by if decider is None else _who(decider, own),
@@ -127,8 +128,9 @@ def _first(a: int | None, b: int | None) -> int | None:
 
 def _held(a: int | None, b: int | None) -> int | None:
     """What holds of the first that was said: None where that is "none"."""
-    said = _first(a, b)
-    return None if said == UNCAPPED else said
+    if a is None:
+        a = b
+    return None if a == UNCAPPED else a
 
 
 def _least(a: int | None, b: int | None) -> int | None:
