@@ -267,9 +267,10 @@ class Decider:
             if keys.puts_off(*run.workflows):
                 put_off.append(shard)
                 continue
-            of_run = (self._contexts.context(run, w, people, m) for w in run.workflows for m in shard.members)
-            async for context in sliced(of_run):
-                cases.append(Case(shard.ref, context, keys.dedupe(context), keys.buckets(context)))
+            async for workflow in sliced(run.workflows):
+                for member in shard.members:
+                    context = self._contexts.context(run, workflow, people, member)
+                    cases.append(Case(shard.ref, context, keys.dedupe(context), keys.buckets(context)))
             spent.add(shard.share, keys.took - before, len(shard.members))
         return Loaded(cases, put_off, spent)
 

@@ -148,9 +148,8 @@ def decided_fact(
 
 def row_of(verdict: Verdict, deliveries: list[str]) -> list[Any]:
     """A verdict as `NotificationDecided` holds it."""
-    reason = verdict.reason and verdict.reason.value
     trace = [t.stored for t in verdict.trace]
-    return [verdict.step, verdict.channel.value, verdict.verdict.value, reason, verdict.until, deliveries, trace]
+    return [verdict.step, verdict.channel, verdict.verdict, verdict.reason, verdict.until, deliveries, trace]
 
 
 async def write(tx: Tx, recorded: Recorded) -> None:

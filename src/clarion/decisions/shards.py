@@ -233,17 +233,17 @@ async def load(tx: Tx, refs: Sequence[ShardRef]) -> list[OpenShard]:
         f"WHERE {_OF_REFS} AND (s.members IS NOT NULL OR s.upto IS NOT NULL)",
         **_of(refs),
     )
-    wanted, found = {ref: place for place, ref in enumerate(refs)}, []
+    found: dict[ShardRef, OpenShard | None] = dict.fromkeys(refs)
     for row in rows:
         ref = ShardRef(row["project"], bytes(row["event_id"]), row["number"])
-        if ref not in wanted:
+        if ref not in found:
             continue
         if row["members"] is not None:
             members = _names.decode(row["members"])
         else:
             members = await _page(tx, ref.project, row["audience"], row["after"], row["upto"], row["accepted_at"])
-        found.append(OpenShard(ref, members, Share(row["priority"], row["share"])))
-    return sorted(found, key=lambda shard: wanted[shard.ref])
+        found[ref] = OpenShard(ref, members, Share(row["priority"], row["share"]))
+    return [shard for shard in found.values() if shard is not None]
 
 
 async def postpone(tx: Tx, ref: ShardRef, until: int) -> None:
