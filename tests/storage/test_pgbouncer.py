@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from clarion.storage import Database, Tx, open_database
+from clarion.storage import Database, Tx, open_database, tables
 from clarion.storage.schema import migrate, schema_of
 from clarion.storage.statistics import keep_up
 from tests.servers import PgBouncer
@@ -66,6 +66,19 @@ async def test_what_fails_in_a_transaction_leaves_nothing(pooled: Database) -> N
         with pytest.raises(asyncpg.DivisionByZeroError):
             await pooled.write(work)
     assert not await pooled.read(lambda tx: tx.fetch("SELECT 1 FROM meta WHERE name = 'half'"))
+
+
+async def test_many_rows_go_in_whether_one_is_there_already_or_not(pooled: Database) -> None:
+    columns = ("id", "kind", "started_at", "heartbeat_at")
+
+    async def insert(ids: range) -> None:
+        rows = [(n.to_bytes(16, "big"), "worker", 0, 0) for n in ids]
+        await pooled.write(lambda tx: tx.insert_mostly_new(tables.workers, columns, rows))
+
+    await insert(range(300))
+    await insert(range(200, 500))
+    (row,) = await pooled.read(lambda tx: tx.fetch("SELECT count(*) AS n FROM workers"))
+    assert row["n"] == 500
 
 
 async def test_a_lock_has_one_holder(pgbouncer: PgBouncer, pooled: Database, migrated_postgres_url: str) -> None:

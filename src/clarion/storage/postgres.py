@@ -83,12 +83,13 @@ class PostgresTx(Tx):
 
     async def insert_mostly_new(self, table: Table, columns: Columns, rows: Rows) -> None:
         if len(rows) >= MANY_IN_SAVEPOINT:
+            await self._connection.execute("SAVEPOINT before_copy")  # asyncpg's own aren't for a pooler's transactions
             try:
-                async with self._connection.transaction():
-                    await self._copy(table, columns, rows)
+                await self._copy(table, columns, rows)
             except asyncpg.UniqueViolationError:
-                pass
+                await self._connection.execute("ROLLBACK TO SAVEPOINT before_copy")
             else:
+                await self._connection.execute("RELEASE SAVEPOINT before_copy")
                 return
         await self.insert_missing(table, columns, rows)
 
