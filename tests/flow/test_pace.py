@@ -41,10 +41,10 @@ async def test_no_second_holds_more_than_the_rate_allows(
         )
         instants = sorted(k["at"] for k in kept)
 
-        # Then no second holds more than the rate and its burst, and what a busy machine was late with
+        # Then no second holds more than the rate and its burst
         assert len(instants) == 100
         fullest = max(sum(start <= at < start + 1000 for at in instants) for start in instants)
-        assert fullest <= RATE * 1.5
+        assert fullest <= RATE * 1.1 + 1
 
 
 async def test_while_nobody_gives_turns_nothing_counts_as_an_attempt(
