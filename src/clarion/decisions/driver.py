@@ -214,7 +214,8 @@ class Decider:
         now, started = self._clock.now(), monotonic()
         cases, put_off, spent = await self._db.read(lambda tx: self._load(tx, opened, now))
         self._pace.learn(spent)
-        opened = [shard for shard in opened if shard not in put_off] if put_off else opened
+        late = {shard.ref for shard in put_off}
+        opened = [shard for shard in opened if shard.ref not in late]
         traces = (c.context.event.traceparent for c in cases)
         with tracing.batch("decide", traces, **{"clarion.people": len(cases)}):
             stands = await self._decide_cases(opened, cases, now)

@@ -36,9 +36,10 @@ class Previewer:
             people = await self._contexts.people(tx, [(event.project, r) for r in recipients], tenants, now)
             contexts = [self._contexts.context(run, w, people, r) for r in recipients for w in workflows]
             keys = self._contexts.keys()
-            claims = [(k, event.id) for c in contexts if (k := keys.dedupe(c)) is not None]
+            dedupe = [keys.dedupe(c) for c in contexts]
+            claims = [(key, event.id) for key in dedupe if key is not None]
             taken = {k for k, _ in await claimed_by_others(tx, claims, now)} if claims else set()
-            contexts = [replace(c, duplicate=True) if keys.dedupe(c) in taken else c for c in contexts]
+            contexts = [replace(c, duplicate=True) if k in taken else c for c, k in zip(contexts, dedupe, strict=True)]
             contexts = await with_buckets(tx, contexts, [keys.buckets(c) for c in contexts])
             found = candidates(contexts, now)
             requests = by_urgency(contexts, found)

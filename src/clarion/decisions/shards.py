@@ -148,13 +148,7 @@ async def _waiting(tx: Tx, share: Share, now: int, limit: int) -> Sequence[Row]:
 
 async def hold(tx: Tx, taken: Sequence[Taken], now: int) -> None:
     """Holds on to shards that take longer than `HELD`. Those that are locked are being written, and need it no more."""
-    refs = [t.ref for t in taken]
-    rows = await tx.fetch(
-        f"SELECT project, event_id, number FROM shards s WHERE {_OF_REFS}" + tx.skip_locked,  # nosec B608  # a constant
-        **_of(refs),
-    )
-    open_ = {ShardRef(row["project"], bytes(row["event_id"]), row["number"]) for row in rows} & set(refs)
-    held = [(*ref, now + HELD) for ref in sorted(open_)]
+    held = [(*ref, now + HELD) for ref in sorted(await _locked(tx, [t.ref for t in taken], tx.skip_locked))]
     await tx.update(tables.shards, ("project", "event_id", "number"), ("due_at",), held)
 
 
@@ -264,9 +258,13 @@ async def preview_members(tx: Tx, project: int, audience: str, now: int) -> tupl
 
 async def still_open(tx: Tx, refs: Sequence[ShardRef]) -> set[ShardRef]:
     """Locks the shards and gives those that nobody has decided meanwhile."""
+    return await _locked(tx, refs, tx.lock_rows)
+
+
+async def _locked(tx: Tx, refs: Sequence[ShardRef], lock: str) -> set[ShardRef]:
     rows = await tx.fetch(
         f"SELECT project, event_id, number FROM shards s WHERE {_OF_REFS} "  # nosec B608  # a constant
-        "ORDER BY project, event_id, number" + tx.lock_rows,
+        "ORDER BY project, event_id, number" + lock,
         **_of(refs),
     )
     return {ShardRef(row["project"], bytes(row["event_id"]), row["number"]) for row in rows} & set(refs)

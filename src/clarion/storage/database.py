@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from clarion.storage.capacity import Connections
 
 T = TypeVar("T")
-A = TypeVar("A")
-B = TypeVar("B")
 Dialect = Literal["sqlite", "postgresql"]
 
 

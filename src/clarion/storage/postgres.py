@@ -30,8 +30,6 @@ from clarion.storage.statements import (
 )
 
 T = TypeVar("T")
-A = TypeVar("A")
-B = TypeVar("B")
 
 TRIES = 4
 #: Rows from which on copying them in a savepoint costs less than looking for each, in spite of three round trips more.
